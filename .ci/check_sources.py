@@ -41,7 +41,8 @@ def complaints(path: Path) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > MAX_FUNCTION_LINES:
-                yield f"{path}:{node.lineno}: {node.name} has {length} lines; the limit is {MAX_FUNCTION_LINES}"
+                where = f"{path}:{node.lineno}: {node.name}"
+                yield f"{where} has {length} lines; the limit is {MAX_FUNCTION_LINES}"
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ skip is accepted: the run fails and lists what was skipped.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -42,20 +42,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note every skipped test that is not one against the reference implementation."""
     report = yield
-    if (
-        report.skipped
-        and not hasattr(report, "wasxfail")
-        and item.nodeid not in item.config.stash[_ALLOWED_SKIPS]
-    ):
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and item.nodeid not in item.config.stash[_ALLOWED_SKIPS]:
         item.config.stash[_UNEXPECTED].append(item.nodeid)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Note every module that skips itself as a whole."""
     report = yield
     if report.skipped:
