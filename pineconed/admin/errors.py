@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The error that a call of the admin API ends with, and the error of its socket."""
+
+from __future__ import annotations
+
+from pineconed.admin import schema
+
+STATUS_OF: dict[schema.ErrorCode, int] = {
+    "bad_request": 400,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "limit": 409,
+    "too_large": 413,
+    "internal": 500,
+}
+"""The HTTP status of each error code."""
+
+
+class AdminError(Exception):
+    """A call is refused: ``code`` for programs, ``message`` and ``remedy`` for people."""
+
+    def __init__(self, code: schema.ErrorCode, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.code: schema.ErrorCode = code
+        self.message = message
+        self.remedy = remedy
+
+    @property
+    def status(self) -> int:
+        """The HTTP status to answer with."""
+        return STATUS_OF[self.code]
+
+    def body(self) -> schema.Error:
+        """The JSON to answer with."""
+        return schema.Error(schema.ErrorBody(self.code, self.message, self.remedy))
+
+
+class AdminSocketError(Exception):
+    """The admin socket cannot be made; ``remedy`` says what to do about it."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each call of the admin API does: snapshots of the node joined with the edge, and the few changes.
+
+No HTTP here. Every method takes one request struct and gives one answer struct, or raises AdminError.
+All of them run in the event loop and none waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import UNSET
+
+from pineconed.admin import schema
+from pineconed.admin.errors import AdminError
+from pineconed.admin.identifier import KEY_LENGTH, Identifier, IdentifierError, parse_identifier
+from pineconed.admin.rates import RateMeter, Sample
+from pineconed.admin.rows import down_row, peering_row, root_row, snake_row, source_name, tree_row
+from pineconed.admin.sources import DialFacts, LogLevels, NodeSource, PeerList, StreamSource
+from pineconed.clock import Now
+from pineconed.router.snapshots import PeeringSnapshot
+from pineconed.wire.handshake import VERSION as PROTOCOL_VERSION
+
+MAX_CONFIGURED_PEERS = 253
+"""As many as there are ports: each configured peer may need one."""
+
+
+class AdminBackend:
+    """Answers every call from the parts of the daemon that it is given.
+
+    ``clock`` reads the moment that snapshots are taken at, ``tun_name`` is None on a pure router,
+    ``listeners`` tells the URIs that are listened on now.
+    """
+
+    def __init__(
+        self,
+        node: NodeSource,
+        driver: StreamSource,
+        dialer: PeerList,
+        log_levels: LogLevels,
+        version: str,
+        *,
+        clock: Callable[[], Now],
+        tun_name: str | None = None,
+        listeners: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._node = node
+        self._driver = driver
+        self._dialer = dialer
+        self._log_levels = log_levels
+        self._version = version
+        self._clock = clock
+        self._tun_name = tun_name
+        self._listeners = listeners
+        self._rates = RateMeter()
+
+    def sample_rates(self) -> None:
+        """Read the byte counters of every link; the server calls this once a second."""
+        now = self._clock()
+        self._rates.sample((row.link, _sample(row, now)) for row in self._node.peerings(now))
+
+    # ---------------------------------------------------------------- looking
+
+    def status(self, _: schema.NoParameters) -> schema.Status:
+        """The node as a whole."""
+        now = self._clock()
+        status = self._node.status(now)
+        links = {row.link for row in self._node.peerings(now) if row.state == "up"}
+        return schema.Status(
+            version=self._version,
+            public_key=status.public_key.hex(),
+            address=Identifier(status.public_key, exact=True).address,
+            coords=list(status.coords),
+            root=root_row(status.root),
+            parent=status.parent.hex() if status.parent is not None else None,
+            peers=status.peers,
+            peers_down=sum(1 for dial in self._dialer.peers() if dial.link not in links),
+            uptime_seconds=status.uptime_seconds,
+            tun=self._tun_name,
+            listeners=list(self._listeners()),
+            drops=status.drops,
+            counters=status.counters,
+        )
+
+    def peers(self, query: schema.PeersQuery) -> list[schema.Peer]:
+        """Peerings by port, then handshakes, then configured peers that are down, by URI."""
+        wanted = _identifier(query.node).prefix.hex() if query.node is not UNSET else None
+        rows = [row for row in self._peer_rows() if _matches(row, query, wanted)]
+        rows.sort(key=lambda row: (row.port is None, row.port or 0, row.uptime_seconds is None, row.uri))
+        return rows[: query.limit]
+
+    def tree(self, _: schema.NoParameters) -> schema.Tree:
+        """The place of this node in the spanning tree."""
+        return tree_row(self._node.tree(self._clock()))
+
+    def snake(self, query: schema.SnakeQuery) -> schema.Snake:
+        """A page of the snake table."""
+        after = bytes.fromhex(query.cursor) if query.cursor is not UNSET else None
+        return snake_row(self._node.snake(self._clock(), after, query.limit))
+
+    def route(self, query: schema.RouteQuery) -> schema.Route:
+        """Where a frame for this node would leave now, and why."""
+        target = _identifier(query.to)
+        route = self._node.route(target.key, self._clock())
+        next_hop = Identifier(route.next_key, exact=True) if route.next_key is not None else None
+        return schema.Route(
+            to=query.to,
+            destination_key=target.key.hex(),
+            address=target.address,
+            exact=target.exact,
+            method=route.method,
+            next_port=route.next_port or None,
+            next_key=next_hop.key.hex() if next_hop else None,
+            next_address=next_hop.address if next_hop else None,
+            watermark=schema.Watermark(route.watermark.public_key.hex(), route.watermark.sequence),
+            explanation=route.explanation,
+        )
+
+    def address(self, query: schema.AddressQuery) -> schema.AddressAnswer:
+        """The address of a key; for an address the whole key too, if this node knows the other."""
+        target = _identifier(query.of)
+        key = target.key if target.exact else self._known_key(target.prefix)
+        return schema.AddressAnswer(
+            of=query.of,
+            address=target.address,
+            public_key=key.hex() if key is not None else None,
+            key_prefix=target.prefix.hex(),
+        )
+
+    def log_level(self, _: schema.NoParameters) -> schema.LogLevel:
+        """The level in force."""
+        return schema.LogLevel(self._log_levels.level)
+
+    def version(self, _: schema.NoParameters) -> schema.Version:
+        """What is running."""
+        return schema.Version(self._version, schema.API_VERSION, PROTOCOL_VERSION)
+
+    # ---------------------------------------------------------------- changing
+
+    def set_log_level(self, body: schema.SetLogLevel) -> schema.LogLevel:
+        """Log at another level until the daemon stops."""
+        self._log_levels.set_level(body.level)
+        return schema.LogLevel(self._log_levels.level)
+
+    def add_peer(self, body: schema.AddPeer) -> schema.AddedPeer:
+        """Dial a peer from now on; refused if it is not a URI, already there, or one too many."""
+        before = {dial.uri for dial in self._dialer.peers()}
+        if len(before) >= MAX_CONFIGURED_PEERS:
+            raise AdminError(
+                "limit", f"there are {len(before)} configured peers, the most that can be", "remove one first"
+            )
+        try:
+            self._dialer.add(body.uri, "api")
+        except ValueError as error:
+            raise AdminError("bad_request", str(error), "a peer is written tcp://HOST:PORT") from error
+        added = next((dial for dial in self._dialer.peers() if dial.uri not in before), None)
+        if added is None:
+            raise AdminError("conflict", f"{body.uri} is already configured", "nothing needs to be done")
+        return schema.AddedPeer(added.uri, "api")
+
+    def remove_peer(self, query: schema.RemovePeerQuery) -> schema.RemovedPeers:
+        """End peerings and dial their peers no longer. A peer that dials us may come back."""
+        if sum(value is not UNSET for value in (query.uri, query.key, query.port)) != 1:
+            raise AdminError(
+                "bad_request", "name one of uri, key and port", "such as DELETE /v1/peers?port=3"
+            )
+        if query.uri is not UNSET:
+            return schema.RemovedPeers([self._remove_uri(query.uri)])
+        return schema.RemovedPeers(self._remove_links(query))
+
+    def _remove_uri(self, uri: str) -> schema.RemovedPeer:
+        before = list(self._dialer.peers())
+        if not self._dialer.remove(uri):
+            raise AdminError(
+                "not_found", f"{uri} is not a configured peer", "see 'pineconectl peers' for those that are"
+            )
+        left = {dial.uri for dial in self._dialer.peers()}
+        gone = next(dial for dial in before if dial.uri not in left)
+        row = next((row for row in self._links() if row.link == gone.link), None)
+        if row is not None:
+            self._driver.detach(row.link, "removed by the operator")
+        return _removed(row, gone)
+
+    def _remove_links(self, query: schema.RemovePeerQuery) -> list[schema.RemovedPeer]:
+        prefix = _identifier(query.key).prefix if query.key is not UNSET else None
+        rows = [row for row in self._links() if _is_named(row, prefix, query.port)]
+        if not rows:
+            raise AdminError(
+                "not_found", "there is no such peering", "see 'pineconectl peers' for those that there are"
+            )
+        return [self._remove_link(row) for row in rows]
+
+    def _remove_link(self, row: PeeringSnapshot) -> schema.RemovedPeer:
+        dial = self._dials_by_link().get(row.link)
+        if dial is not None:
+            self._dialer.remove(dial.uri)
+        self._driver.detach(row.link, "removed by the operator")
+        return _removed(row, dial)
+
+    # ---------------------------------------------------------------- joining
+
+    def _links(self) -> Sequence[PeeringSnapshot]:
+        return self._node.peerings(self._clock())
+
+    def _dials_by_link(self) -> dict[int, DialFacts]:
+        return {dial.link: dial for dial in self._dialer.peers() if dial.link is not None}
+
+    def _peer_rows(self) -> Iterator[schema.Peer]:
+        now = self._clock()
+        dials = self._dials_by_link()
+        links = set()
+        for row in self._node.peerings(now):
+            links.add(row.link)
+            rates = self._rates.rates(row.link, _sample(row, now))
+            yield peering_row(row, dials.get(row.link), self._driver.stream_of(row.link), rates)
+        for dial in self._dialer.peers():
+            if dial.link not in links:
+                yield down_row(dial)
+
+    def _known_key(self, prefix: bytes) -> bytes | None:
+        """The whole key of which these are the first bytes, if this node has heard of it."""
+        now = self._clock()
+        tree = self._node.tree(now)
+        known = [self._node.status(now).public_key, tree.root.public_key]
+        known += [peer.public_key for peer in tree.peers] + [key for key, _ in tree.path]
+        known += [row.public_key for row in self._node.peerings(now) if row.public_key is not None]
+        above = self._node.snake(now, prefix.ljust(KEY_LENGTH, b"\0"), 1)
+        known += [entry.public_key for entry in above.entries]
+        return next((key for key in known if key.startswith(prefix)), None)
+
+
+def _identifier(text: str) -> Identifier:
+    try:
+        return parse_identifier(text)
+    except IdentifierError as error:
+        raise AdminError(
+            "bad_request", str(error), "give 64 hexadecimal digits or an address that begins with fd"
+        ) from error
+
+
+def _sample(row: PeeringSnapshot, now: Now) -> Sample:
+    return Sample(now.seconds, row.rx_bytes, row.tx_bytes)
+
+
+def _matches(row: schema.Peer, query: schema.PeersQuery, prefix: str | None) -> bool:
+    return (
+        query.state in (UNSET, row.state)
+        and query.direction in (UNSET, row.direction)
+        and query.port in (UNSET, row.port)
+        and (prefix is None or (row.public_key is not None and row.public_key.startswith(prefix)))
+    )
+
+
+def _is_named(row: PeeringSnapshot, prefix: bytes | None, port: object) -> bool:
+    if prefix is not None:
+        return row.public_key is not None and row.public_key.startswith(prefix)
+    return row.port is not None and row.port == port
+
+
+def _removed(row: PeeringSnapshot | None, dial: DialFacts | None) -> schema.RemovedPeer:
+    return schema.RemovedPeer(
+        uri=dial.uri if dial else row.uri if row else "",
+        port=row.port if row else None,
+        public_key=row.public_key.hex() if row and row.public_key is not None else None,
+        source=source_name(dial),
+    )

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots of the node and the dialer, turned into the rows of the schema."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from pineconed.admin import schema
+from pineconed.admin.identifier import address_text
+from pineconed.admin.sources import DialFacts, StreamFacts
+from pineconed.router import snapshots
+from pineconed.wire.root import Root
+
+_STATES: dict[str, schema.PeerState] = {
+    "waiting": "waiting",
+    "connecting": "connecting",
+    "handshaking": "handshake",
+    "handshake": "handshake",
+    "up": "up",
+}
+
+
+def root_row(root: Root) -> schema.Root:
+    """A root with its key in hexadecimal."""
+    return schema.Root(root.public_key.hex(), root.sequence)
+
+
+def source_name(dial: DialFacts | None) -> schema.PeerSource | None:
+    """Where a peer was configured, None for one that was not."""
+    return cast(schema.PeerSource, dial.source) if dial else None
+
+
+def _hex(key: bytes | None) -> str | None:
+    return key.hex() if key is not None else None
+
+
+def peering_row(
+    peering: snapshots.PeeringSnapshot,
+    dial: DialFacts | None,
+    stream: StreamFacts | None,
+    rates: tuple[float, float] | None,
+) -> schema.Peer:
+    """A link of the node, with what its configured peer, its stream and its rates add, if there are any."""
+    key = peering.public_key
+    return schema.Peer(
+        port=peering.port,
+        public_key=_hex(key),
+        address=address_text(key) if key else None,
+        uri=peering.uri,
+        remote=stream.remote if stream else None,
+        direction=peering.direction.value,
+        type=cast(schema.PeerTypeName, peering.peer_type.name.lower()),
+        zone=peering.zone,
+        state=_STATES[peering.state],
+        source=source_name(dial),
+        uptime_seconds=peering.uptime_seconds,
+        idle_seconds=peering.idle_seconds,
+        announced=peering.announced,
+        is_parent=peering.is_parent,
+        coords=list(peering.coords) if peering.coords is not None else None,
+        root=root_row(peering.root) if peering.root else None,
+        rtt_seconds=stream.rtt() if stream else None,
+        rx_bytes=peering.rx_bytes,
+        tx_bytes=peering.tx_bytes,
+        rx_bytes_per_second=rates[0] if rates else None,
+        tx_bytes_per_second=rates[1] if rates else None,
+        rx_traffic_bytes=peering.rx_traffic_bytes,
+        tx_traffic_bytes=peering.tx_traffic_bytes,
+        rx_protocol_bytes=peering.rx_protocol_bytes,
+        tx_protocol_bytes=peering.tx_protocol_bytes,
+        rx_frames=peering.rx_frames,
+        tx_frames=peering.tx_frames,
+        queued_bytes=peering.queued_bytes,
+        drops=peering.drops,
+        last_error=dial.last_error if dial else None,
+        attempts=dial.attempts if dial else None,
+        next_try_seconds=None,
+    )
+
+
+def down_row(dial: DialFacts) -> schema.Peer:
+    """A configured peer without a link."""
+    return schema.Peer(
+        port=None,
+        public_key=None,
+        address=None,
+        uri=dial.uri,
+        remote=None,
+        direction="outbound",
+        type="remote",
+        zone="static",
+        state=_STATES[dial.state],
+        source=source_name(dial),
+        uptime_seconds=None,
+        idle_seconds=None,
+        announced=False,
+        is_parent=False,
+        coords=None,
+        root=None,
+        rtt_seconds=None,
+        rx_bytes=0,
+        tx_bytes=0,
+        rx_bytes_per_second=None,
+        tx_bytes_per_second=None,
+        rx_traffic_bytes=0,
+        tx_traffic_bytes=0,
+        rx_protocol_bytes=0,
+        tx_protocol_bytes=0,
+        rx_frames=0,
+        tx_frames=0,
+        queued_bytes=0,
+        drops={},
+        last_error=dial.last_error,
+        attempts=dial.attempts,
+        next_try_seconds=max(dial.next_try_seconds, 0.0) if dial.next_try_seconds is not None else None,
+    )
+
+
+def tree_row(tree: snapshots.TreeSnapshot) -> schema.Tree:
+    """The spanning tree as this node sees it."""
+    return schema.Tree(
+        root=root_row(tree.root),
+        coords=list(tree.coords),
+        parent=_hex(tree.parent_key),
+        parent_port=tree.parent_port,
+        parent_age_seconds=tree.parent_age_seconds,
+        path=[schema.PathStep(key.hex(), address_text(key), port) for key, port in tree.path],
+        peers=[_tree_peer_row(peer) for peer in tree.peers],
+    )
+
+
+def _tree_peer_row(peer: snapshots.TreePeer) -> schema.TreePeer:
+    return schema.TreePeer(
+        port=peer.port,
+        public_key=peer.public_key.hex(),
+        address=address_text(peer.public_key),
+        root=root_row(peer.root),
+        coords=list(peer.coords),
+        order=peer.order,
+        age_seconds=peer.age_seconds,
+        is_parent=peer.is_parent,
+    )
+
+
+def snake_row(snake: snapshots.SnakeSnapshot) -> schema.Snake:
+    """A page of the snake table."""
+    return schema.Snake(
+        descending=_entry_row(snake.descending) if snake.descending else None,
+        entries=[_entry_row(entry) for entry in snake.entries],
+        total=snake.total,
+        capacity=snake.limit,
+        next_cursor=_hex(snake.next_cursor),
+    )
+
+
+def _entry_row(entry: snapshots.SnakeEntry) -> schema.SnakeEntry:
+    return schema.SnakeEntry(
+        public_key=entry.public_key.hex(),
+        address=address_text(entry.public_key),
+        sequence=entry.sequence,
+        source_port=entry.source_port,
+        destination_port=entry.destination_port,
+        age_seconds=entry.age_seconds,
+        root=root_row(entry.root),
+    )

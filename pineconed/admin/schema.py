@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON of the admin API, one struct per shape: read by the server, the OpenAPI document and the CLI.
+
+Public keys are 64 lower-case hexadecimal digits, addresses IPv6 text, times seconds, sizes bytes. A name
+that is here stays: fields may be added within version 1, never renamed or removed, and clients ignore
+those that they do not know.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+API_VERSION = 1
+MAX_ROWS = 1000
+
+Key = Annotated[
+    str, Meta(pattern="^[0-9a-f]{64}$", description="Ed25519 public key, 64 lower-case hexadecimal digits.")
+]
+Address = Annotated[
+    str, Meta(description="IPv6 address in the overlay.", extra_json_schema={"format": "ipv6"})
+]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=1, le=253, description="Number of a peering on this node.")]
+Limit = Annotated[int, Meta(ge=1, le=MAX_ROWS, description="The most rows to answer with.")]
+Coords = Annotated[
+    list[Count],
+    Meta(description="Place in the spanning tree: the port numbers from the root down; empty for the root."),
+]
+Node = Annotated[
+    str,
+    Meta(min_length=2, max_length=100, description="Public key (64 hexadecimal digits) or overlay address."),
+]
+PeerTypeName = Literal["pipe", "multicast", "bonjour", "remote", "bluetooth"]
+DirectionName = Literal["inbound", "outbound"]
+PeerState = Literal["up", "handshake", "connecting", "waiting"]
+PeerSource = Literal["file", "flag", "api"]
+RouteMethod = Literal["local", "tree", "snake", "none"]
+LevelName = Literal["debug", "info", "warning", "error"]
+ErrorCode = Literal[
+    "bad_request", "not_found", "method_not_allowed", "conflict", "limit", "too_large", "internal"
+]
+
+
+class Root(Struct, frozen=True):
+    """A root of the spanning tree; two are the same when both fields are."""
+
+    public_key: Key
+    sequence: Annotated[Count, Meta(description="Counts up while the same node stays root.")]
+
+
+class Watermark(Struct, frozen=True):
+    """How near to its destination a frame has come on the snake."""
+
+    public_key: Key
+    sequence: Count
+
+
+# ---------------------------------------------------------------- answers
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The node as a whole."""
+
+    version: Annotated[str, Meta(description="Version of pineconed.")]
+    public_key: Key
+    address: Address
+    coords: Coords
+    root: Annotated[Root, Meta(description="The root of the tree that this node is part of.")]
+    parent: Annotated[Key | None, Meta(description="The peer towards the root; null on the root itself.")]
+    peers: Annotated[Count, Meta(description="Peerings that are up.")]
+    peers_down: Annotated[Count, Meta(description="Configured peers that are not up.")]
+    uptime_seconds: Seconds
+    tun: Annotated[str | None, Meta(description="Name of the TUN device; null on a pure router.")]
+    listeners: Annotated[list[str], Meta(description="URIs at which this node takes peerings.")]
+    drops: Annotated[dict[str, Count], Meta(description="What was dropped since the start, by cause.")]
+    counters: Annotated[dict[str, Count], Meta(description="Other totals since the start.")]
+
+
+class Peer(Struct, frozen=True, kw_only=True):
+    """One peering, or a configured peer that is down (``port`` null, ``state`` waiting or connecting)."""
+
+    port: Annotated[Port | None, Meta(description="Null until the handshake is done.")]
+    public_key: Annotated[Key | None, Meta(description="Null until the handshake is done.")]
+    address: Annotated[Address | None, Meta(description="Null until the handshake is done.")]
+    uri: Annotated[str, Meta(description="The configured URI, or what is known of an inbound peer's.")]
+    remote: Annotated[str | None, Meta(description="Address of the other end of the stream.")]
+    direction: Annotated[DirectionName, Meta(description="Which side dialled: inbound means the other did.")]
+    type: Annotated[PeerTypeName, Meta(description="The medium; an earlier one in the list is preferred.")]
+    zone: Annotated[str, Meta(description="'static' for configured peers, else the network it was found on.")]
+    state: PeerState
+    source: Annotated[
+        PeerSource | None, Meta(description="Where the peer was configured; null if it was not.")
+    ]
+    uptime_seconds: Annotated[Seconds | None, Meta(description="Since the stream was opened; null if down.")]
+    idle_seconds: Annotated[Seconds | None, Meta(description="Since the last byte came; null if down.")]
+    announced: Annotated[bool, Meta(description="A valid tree announcement has come.")]
+    is_parent: Annotated[bool, Meta(description="This peering leads to the root.")]
+    coords: Annotated[Coords | None, Meta(description="The peer's coords, once announced.")]
+    root: Annotated[Root | None, Meta(description="The root that the peer follows, once announced.")]
+    rtt_seconds: Annotated[Seconds | None, Meta(description="Round trip as the kernel measures it (TCP).")]
+    rx_bytes: Annotated[Count, Meta(description="Received in all.")]
+    tx_bytes: Annotated[Count, Meta(description="Sent in all.")]
+    rx_bytes_per_second: Annotated[Seconds | None, Meta(description="Mean of about the last five seconds.")]
+    tx_bytes_per_second: Annotated[Seconds | None, Meta(description="Mean of about the last five seconds.")]
+    rx_traffic_bytes: Annotated[Count, Meta(description="Received: packets of users.")]
+    tx_traffic_bytes: Annotated[Count, Meta(description="Sent: packets of users.")]
+    rx_protocol_bytes: Annotated[Count, Meta(description="Received: what keeps the mesh together.")]
+    tx_protocol_bytes: Annotated[Count, Meta(description="Sent: what keeps the mesh together.")]
+    rx_frames: Count
+    tx_frames: Count
+    queued_bytes: Annotated[Count, Meta(description="Waiting to be sent.")]
+    drops: Annotated[dict[str, Count], Meta(description="What was dropped on this peering, by cause.")]
+    last_error: Annotated[str | None, Meta(description="Why the last try or peering ended, if one did.")]
+    attempts: Annotated[Count | None, Meta(description="Tries since it last worked, if configured.")]
+    next_try_seconds: Annotated[Seconds | None, Meta(description="Until the next try, if one is due.")]
+
+
+class PathStep(Struct, frozen=True):
+    """A node on the way from the root to this node, and the port by which it leads on."""
+
+    public_key: Key
+    address: Address
+    port: Annotated[Count, Meta(description="Its port towards this node.")]
+
+
+class TreePeer(Struct, frozen=True, kw_only=True):
+    """What a peer announced of its place in the tree."""
+
+    port: Port
+    public_key: Key
+    address: Address
+    root: Root
+    coords: Coords
+    order: Annotated[Count, Meta(description="Counts announcements as they came; lower wins a tie.")]
+    age_seconds: Seconds
+    is_parent: bool
+
+
+class Tree(Struct, frozen=True, kw_only=True):
+    """The place of this node in the spanning tree."""
+
+    root: Root
+    coords: Coords
+    parent: Annotated[Key | None, Meta(description="Null on the root itself.")]
+    parent_port: Port | None
+    parent_age_seconds: Annotated[Seconds | None, Meta(description="Since the parent last announced.")]
+    path: Annotated[list[PathStep], Meta(description="From the root down to the parent; empty on the root.")]
+    peers: Annotated[list[TreePeer], Meta(description="By port.")]
+
+
+class SnakeEntry(Struct, frozen=True, kw_only=True):
+    """A path of the virtual snake that leads through this node."""
+
+    public_key: Annotated[Key, Meta(description="The node that the path leads to.")]
+    address: Address
+    sequence: Annotated[Count, Meta(description="When that node set the path up, Unix milliseconds.")]
+    source_port: Annotated[Count, Meta(description="Port towards that node.")]
+    destination_port: Annotated[
+        Count | None, Meta(description="Port on which the path goes on; 0 or null if it ends here.")
+    ]
+    age_seconds: Seconds
+    root: Root
+
+
+class Snake(Struct, frozen=True, kw_only=True):
+    """The table of the virtual snake, by key; at most ``limit`` rows at a time."""
+
+    descending: Annotated[
+        SnakeEntry | None, Meta(description="The nearest lower key known; the snake goes on there.")
+    ]
+    entries: list[SnakeEntry]
+    total: Annotated[Count, Meta(description="Rows in the whole table.")]
+    capacity: Annotated[Count, Meta(description="Rows that the table takes before it refuses more.")]
+    next_cursor: Annotated[Key | None, Meta(description="Pass it as 'cursor' to go on; null at the end.")]
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """Where a frame for a node would leave now, and why."""
+
+    to: Annotated[str, Meta(description="As asked.")]
+    destination_key: Annotated[Key, Meta(description="Zeros follow the 15 bytes that an address tells.")]
+    address: Address
+    exact: Annotated[bool, Meta(description="The whole key is known, not only the 15 bytes of an address.")]
+    method: Annotated[
+        RouteMethod,
+        Meta(description="'local': here; 'tree': by coords; 'snake': by key; 'none': it would be dropped."),
+    ]
+    next_port: Port | None
+    next_key: Key | None
+    next_address: Address | None
+    watermark: Watermark
+    explanation: Annotated[str, Meta(description="Why, in words.")]
+
+
+class AddressAnswer(Struct, frozen=True, kw_only=True):
+    """A key and its address; an address alone tells the first 15 bytes of the key."""
+
+    of: Annotated[str, Meta(description="As asked.")]
+    address: Address
+    public_key: Annotated[Key | None, Meta(description="Null if only an address is known of this node.")]
+    key_prefix: Annotated[str, Meta(pattern="^[0-9a-f]{30}$", description="The key's first 15 bytes.")]
+
+
+class AddedPeer(Struct, frozen=True):
+    """A peer that is dialled from now on, until it is removed or the daemon stops."""
+
+    uri: Annotated[str, Meta(description="As the daemon writes it.")]
+    source: PeerSource
+
+
+class RemovedPeer(Struct, frozen=True, kw_only=True):
+    """A peering that was closed, a configured peer that is no longer dialled, or both."""
+
+    uri: str
+    port: Port | None
+    public_key: Key | None
+    source: Annotated[
+        PeerSource | None,
+        Meta(description="Where it was configured, if it was; one of the file is back at the next start."),
+    ]
+
+
+class RemovedPeers(Struct, frozen=True):
+    """All that a removal ended."""
+
+    removed: list[RemovedPeer]
+
+
+class LogLevel(Struct, frozen=True):
+    """How much the daemon logs."""
+
+    level: LevelName
+
+
+class Version(Struct, frozen=True):
+    """What is running."""
+
+    version: Annotated[str, Meta(description="Version of pineconed.")]
+    api_version: Annotated[Count, Meta(description="Version of this API, the number in its paths.")]
+    protocol_version: Annotated[Count, Meta(description="Version of the Pinecone protocol.")]
+
+
+class ErrorBody(Struct, frozen=True):
+    """What was wrong and what to do about it."""
+
+    code: ErrorCode
+    message: str
+    remedy: str
+
+
+class Error(Struct, frozen=True):
+    """The body of every answer that is not a success."""
+
+    error: ErrorBody
+
+
+# ---------------------------------------------------------------- requests
+
+
+class NoParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """For calls that take nothing."""
+
+
+class PeersQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Filters; all given ones must hold."""
+
+    state: Annotated[PeerState | UnsetType, Meta(description="Only peers in this state.")] = UNSET
+    direction: Annotated[DirectionName | UnsetType, Meta(description="Only peers of this direction.")] = UNSET
+    node: Annotated[Node | UnsetType, Meta(description="Only peerings to this node.")] = UNSET
+    port: Annotated[Port | UnsetType, Meta(description="Only the peering on this port.")] = UNSET
+    limit: Limit = MAX_ROWS
+
+
+class AddPeer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A peer to dial from now on."""
+
+    uri: Annotated[str, Meta(min_length=1, max_length=500, description="Such as tcp://192.0.2.1:7070.")]
+
+
+class RemovePeerQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Exactly one of these names what to remove."""
+
+    uri: Annotated[str | UnsetType, Meta(max_length=500, description="A configured peer.")] = UNSET
+    key: Annotated[Node | UnsetType, Meta(description="All peerings to this node.")] = UNSET
+    port: Annotated[Port | UnsetType, Meta(description="The peering on this port.")] = UNSET
+
+
+class SnakeQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which rows of the table."""
+
+    cursor: Annotated[Key | UnsetType, Meta(description="'next_cursor' of the answer before.")] = UNSET
+    limit: Limit = 100
+
+
+class RouteQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to."""
+
+    to: Node
+
+
+class AddressQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of which node."""
+
+    of: Node
+
+
+class SetLogLevel(Struct, frozen=True, forbid_unknown_fields=True):
+    """The level to log at from now on, until the daemon stops."""
+
+    level: LevelName

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the admin API asks of the rest of the daemon, as protocols: tests give it small fakes.
+
+``Node`` fulfils NodeSource, ``Driver`` StreamSource, ``Dialer`` PeerList; the daemon's composition
+passes them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pineconed.admin.schema import LevelName
+from pineconed.clock import Now
+from pineconed.router.snapshots import (
+    NodeStatus,
+    PeeringSnapshot,
+    RouteSnapshot,
+    SnakeSnapshot,
+    TreeSnapshot,
+)
+
+
+class NodeSource(Protocol):
+    """The snapshots of a node."""
+
+    def status(self, now: Now) -> NodeStatus:
+        """The node as a whole."""
+
+    def peerings(self, now: Now) -> Sequence[PeeringSnapshot]:
+        """Every link, by port."""
+
+    def tree(self, now: Now) -> TreeSnapshot:
+        """The place in the spanning tree."""
+
+    def snake(self, now: Now, after: bytes | None, limit: int) -> SnakeSnapshot:
+        """At most ``limit`` rows of the snake table with keys above ``after``."""
+
+    def route(self, key: bytes, now: Now) -> RouteSnapshot:
+        """Where a frame for this key (32 bytes) would leave."""
+
+
+class StreamFacts(Protocol):
+    """What only the operating system knows of a peering."""
+
+    @property
+    def remote(self) -> str:
+        """Printable address of the other end."""
+
+    def rtt(self) -> float | None:
+        """Round-trip time in seconds, None if the kernel has none."""
+
+
+class StreamSource(Protocol):
+    """The streams under the node's links."""
+
+    def stream_of(self, link: int) -> StreamFacts | None:
+        """The stream of this link, None when it is gone."""
+
+    def detach(self, link: int, reason: str) -> None:
+        """Close this link."""
+
+
+class DialFacts(Protocol):
+    """One configured peer."""
+
+    @property
+    def uri(self) -> str:
+        """Its URI as the dialer writes it."""
+
+    @property
+    def source(self) -> str:
+        """Where it was configured: ``file``, ``flag`` or ``api``."""
+
+    @property
+    def state(self) -> str:
+        """``waiting``, ``connecting``, ``handshaking`` or ``up``."""
+
+    @property
+    def link(self) -> int | None:
+        """Its link in the node, None when there is none."""
+
+    @property
+    def attempts(self) -> int:
+        """Tries since it last worked."""
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last try or peering ended."""
+
+    @property
+    def next_try_seconds(self) -> float | None:
+        """Seconds until the next try."""
+
+
+class PeerList(Protocol):
+    """The configured peers."""
+
+    def peers(self) -> Sequence[DialFacts]:
+        """All of them."""
+
+    def add(self, uri: str, source: str) -> None:
+        """Dial this peer from now on; ValueError for a URI that is none."""
+
+    def remove(self, uri: str) -> bool:
+        """Dial it no longer and close its peering; False if it is not in the list."""
+
+
+class LogLevels(Protocol):
+    """The level of the daemon's log."""
+
+    @property
+    def level(self) -> LevelName:
+        """The level in force."""
+
+    def set_level(self, level: LevelName) -> None:
+        """Log at this level from now on."""
