@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every call of the admin API: the one table that the server and the OpenAPI document are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from pineconed.admin import schema
+from pineconed.admin.handlers import AdminBackend
+
+RequestT = TypeVar("RequestT", bound=Struct)
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[RequestT, AnswerT]):
+    """One call.
+
+    ``name`` and ``summary`` are for the document; ``request`` is read from the query string, or with
+    ``in_body`` from a JSON body; ``errors`` are the statuses that this call in particular can end with.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    request: type[RequestT]
+    answer: type[AnswerT]
+    call: Callable[[AdminBackend, RequestT], AnswerT]
+    in_body: bool = False
+    success: int = 200
+    errors: tuple[int, ...] = ()
+
+
+ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
+    Endpoint(
+        "GET",
+        "/v1/status",
+        "getStatus",
+        "The node as a whole",
+        schema.NoParameters,
+        schema.Status,
+        AdminBackend.status,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/peers",
+        "getPeers",
+        "Peerings, and configured peers that are down",
+        schema.PeersQuery,
+        list[schema.Peer],
+        AdminBackend.peers,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/peers",
+        "addPeer",
+        "Dial a peer from now on, until it is removed or the daemon stops",
+        schema.AddPeer,
+        schema.AddedPeer,
+        AdminBackend.add_peer,
+        in_body=True,
+        success=201,
+        errors=(409,),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/peers",
+        "removePeer",
+        "Close peerings and dial their peers no longer; name exactly one of uri, key and port",
+        schema.RemovePeerQuery,
+        schema.RemovedPeers,
+        AdminBackend.remove_peer,
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/tree",
+        "getTree",
+        "The place of this node in the spanning tree",
+        schema.NoParameters,
+        schema.Tree,
+        AdminBackend.tree,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/snake",
+        "getSnake",
+        "The table of the virtual snake, by key, a page at a time",
+        schema.SnakeQuery,
+        schema.Snake,
+        AdminBackend.snake,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/routes",
+        "getRoute",
+        "Where a frame for a node would leave now, and why",
+        schema.RouteQuery,
+        schema.Route,
+        AdminBackend.route,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/address",
+        "getAddress",
+        "The address of a key, or what is known of the key of an address",
+        schema.AddressQuery,
+        schema.AddressAnswer,
+        AdminBackend.address,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/log-level",
+        "getLogLevel",
+        "How much the daemon logs",
+        schema.NoParameters,
+        schema.LogLevel,
+        AdminBackend.log_level,
+    ),
+    Endpoint(
+        "PUT",
+        "/v1/log-level",
+        "setLogLevel",
+        "Log more or less from now on, until the daemon stops",
+        schema.SetLogLevel,
+        schema.LogLevel,
+        AdminBackend.set_log_level,
+        in_body=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/version",
+        "getVersion",
+        "What is running",
+        schema.NoParameters,
+        schema.Version,
+        AdminBackend.version,
+    ),
+)
