@@ -46,7 +46,7 @@ class Ed25519Signer:
 
 
 def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether the signature holds, as Go's crypto/ed25519 judges; never with a key or signature of a wrong length.
+    """Whether the signature holds, as Go's crypto/ed25519 judges; with a key of another length it never does.
 
     libsodium is twice as fast and refuses small-order and non-canonical keys, which the network accepts:
     so its yes counts, and its no is checked again with OpenSSL, which judges as Go does.

@@ -106,7 +106,7 @@ def _hop_length(data: Buffer, offset: int) -> int:
 
 
 def sign_announcement(announcement: Announcement, signer: Signer) -> bytes:
-    """The signature of the hop that `signer` appends; it is the same on every port, so one serves all peers."""
+    """The signature of the hop that `signer` appends; the same on every port, so one serves all peers."""
     return signer.sign(encode_announcement(announcement))
 
 

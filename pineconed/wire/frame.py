@@ -133,8 +133,8 @@ def _encode_body(frame: Frame) -> tuple[int, bytes]:
             return FrameType.TRAFFIC, _with_payload(_encode_traffic_fields(frame), frame.payload)
         case WakeupBroadcastFrame():
             return FrameType.WAKEUP_BROADCAST, _with_payload(checked_key(frame.source_key), frame.payload)
-        case UnknownFrame():
-            return frame.type, frame.body
+        case unknown:
+            return unknown.type, unknown.body
 
 
 def _with_payload(fields: bytes, payload: bytes) -> bytes:

@@ -43,7 +43,7 @@ class Framer:
             magic, length = unpack(view, position)
             if magic != _MAGIC or length < HEADER_LENGTH:
                 if not frames:
-                    decode_header(view, position)
+                    decode_header(view, position)  # says what is wrong with it
                 return frames, position
             frame_end = position + length
             if frame_end > end:
