@@ -191,12 +191,12 @@ class Namespace:
 
     def start(self, name: str, *argv: str, environment: Mapping[str, str] | None = None) -> Process:
         """Start a program inside; it is killed with the lab at the latest."""
-        log = self.lab.directory / f"{self.label}-{name}.log"
+        log = self.lab.directory / f"{self.name.rpartition('-')[2]}-{self.label}-{name}.log"
         process = Process(f"{name} on {self.label}", self.enter(*argv), log, environment)
         self.processes.append(process)
         return process
 
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """Make a socket that lives in this namespace (a socket stays where it was made)."""
         made: list[socket.socket | OSError] = []
 
@@ -216,7 +216,7 @@ class Namespace:
 
     def connect(self, host: str, port: int, timeout: float = 5.0, source: str | None = None) -> socket.socket:
         """Open a TCP connection from inside this namespace; OSError when refused."""
-        connection = self.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        connection = self.open_socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
             connection.settimeout(timeout)
             if source is not None:

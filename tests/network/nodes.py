@@ -15,7 +15,6 @@ import os
 import re
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,7 @@ def overlay_address(public_key: bytes) -> str:
 
 
 def seed_with_prefix(prefix: str, rank: int = 0) -> bytes:
-    """Return a seed, always the same, whose public key begins with `prefix` (one or two hexadecimal digits)."""
+    """Return a seed, always the same, whose public key begins with the hexadecimal `prefix`."""
     number = 0
     while True:
         seed = (rank * 1_000_000 + number).to_bytes(32, "big")
@@ -128,6 +127,10 @@ class Pineconed:
         status = self.status()
         return TreePlace(status["root"]["public_key"], tuple(status["coords"]), status["peers"])
 
+    def ports(self) -> dict[int, str]:
+        """Port numbers in use and the key at the other end of each."""
+        return {peer["port"]: peer["public_key"] for peer in self.peers() if peer["port"] is not None}
+
     def wait_peers(self, count: int, timeout: float = 30.0) -> None:
         """Wait until exactly `count` peerings are up."""
         wait_until(lambda: self.status()["peers"] == count, timeout, lambda: f"{count} peers: {self.peers()}")
@@ -190,6 +193,10 @@ class GoRouter:
         coords = tuple(int(port) for port in seen["coords"].strip("[]").split())
         return TreePlace(seen["root"]["root_public_key"], coords, peers)
 
+    def ports(self) -> dict[int, str]:
+        peers = self.diagnostics()["peers"]
+        return {peer["port"]: key for key, rows in peers.items() for peer in rows if peer["port"]}
+
     def disconnects(self) -> list[str]:
         return go_disconnects(self.process)
 
@@ -230,8 +237,3 @@ class GoIp:
 def go_disconnects(process: Process) -> list[str]:
     """Lines of a reference node's log that say that a peering ended."""
     return re.findall(r"^Disconnected from peer .*$", process.text(), re.MULTILINE)
-
-
-def settle(seconds: float) -> None:
-    """Let a network run undisturbed."""
-    time.sleep(seconds)

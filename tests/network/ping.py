@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from tests.network.lab import LabError, Namespace, Process, wait_until
 
-REPLY = re.compile(r"^\[(\d+\.\d+)\] .*icmp_seq=(\d+) .*time=([\d.]+) ms(?! \(DUP!\))", re.MULTILINE)
+REPLY = re.compile(r"^\[(\d+\.\d+)\] .*icmp_seq=(\d+) ttl=\d+(?: time=([\d.]+) ms)?$", re.MULTILINE)
+"""One answer: its time stamp, its number, the round-trip time (missing when under 16 bytes were sent)."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,16 @@ class PingResult:
         return statistics.median(self.times) if self.times else float("inf")
 
     def __str__(self) -> str:
-        worst = max(self.times, default=float("inf"))
-        return f"{self.received}/{self.sent} replies, median {self.median:.2f} ms, worst {worst:.1f} ms"
+        text = f"{self.received}/{self.sent} answers"
+        return f"{text}, median {self.median:.2f} ms, worst {max(self.times):.1f} ms" if self.times else text
 
 
 def parse_ping(output: str) -> PingResult:
     """Read the output of `ping -D`."""
-    replies = {int(sequence): float(rtt) for _, sequence, rtt in REPLY.findall(output)}
+    replies = {int(sequence): rtt for _, sequence, rtt in REPLY.findall(output)}
     summary = re.search(r"(\d+) packets transmitted", output)
     sent = int(summary[1]) if summary else max(replies, default=0)
-    return PingResult(sent, len(replies), tuple(replies.values()))
+    return PingResult(sent, len(replies), tuple(float(rtt) for rtt in replies.values() if rtt))
 
 
 def ping(
@@ -83,7 +84,7 @@ class PingStream:
     def first_reply_after(self, moment: float) -> float | None:
         """When the first request sent after `moment` (Unix seconds) was answered; None if none was yet."""
         for stamp, _, rtt in REPLY.findall(self._process.text()):
-            if float(stamp) - float(rtt) / 1000 > moment:
+            if float(stamp) - float(rtt or 0) / 1000 > moment:
                 return float(stamp)
         return None
 

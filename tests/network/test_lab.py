@@ -30,7 +30,7 @@ def test_silent_cut_stops_packets_and_heals(lab: Lab) -> None:
 def test_reset_ends_connections_and_refuses_new_ones(lab: Lab) -> None:
     a, b = lab.hosts("a b")
     link = lab.link(a, b)
-    with b.socket() as listener:
+    with b.open_socket() as listener:
         listener.bind((link.address(b), 5000))
         listener.listen()
         with a.connect(link.address(b), 5000) as dialled, listener.accept()[0] as accepted:
@@ -54,7 +54,7 @@ def test_bandwidth_limit_holds(lab: Lab) -> None:
     a, b = lab.hosts("a b")
     link = lab.link(a, b)
     link.limit(megabits=40)
-    with b.socket() as listener:
+    with b.open_socket() as listener:
         listener.bind((link.address(b), 5000))
         listener.listen()
         with a.connect(link.address(b), 5000) as dialled, listener.accept()[0] as accepted:
