@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The complete node without I/O: every byte that arrives goes in here, every byte to be sent comes out.
+
+Inputs carry the moment at which they happen: ``add_link``, ``receive``, ``remove_link``, ``outbound``
+and ``handle_timer``. After each of them poll the outputs, in this order:
+
+1. ``take_ready`` names the links that have something to send; ``take`` hands over the buffers.
+2. ``take_local`` hands over IPv6 packets for this host; they are valid until the next ``receive``.
+3. ``events`` tells what happened. ``CloseLink`` asks for a stream to be closed.
+4. ``deadline`` says when ``handle_timer`` is due at the latest.
+
+A link is one byte stream, named by a number that is never used again. It gets a port, and with it a
+place in the tables, when its handshake is done.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from pineconed.dataplane.forward import Forwarder
+from pineconed.dataplane.queues import Queues
+from pineconed.dataplane.table import ForwardingTable
+from pineconed.node.link import Link
+from pineconed.node.parts import Parts
+from pineconed.node.picture import node_status, peering_snapshot, route_snapshot
+from pineconed.overlay.address import address_of
+from pineconed.overlay.endpoint import Endpoint
+from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
+from pineconed.router.broadcast import BroadcastVerdict
+from pineconed.router.errors import PeerFaultError
+from pineconed.router.events import CloseLink, Event, LinkAnnounced, LinkDown, LinkUp, PeerMisbehaved
+from pineconed.router.picture import snake_snapshot, tree_snapshot
+from pineconed.router.ports import PortAllocator
+from pineconed.router.router import Router
+from pineconed.router.snake import BootstrapVerdict
+from pineconed.wire.errors import CodecError
+from pineconed.wire.frame import (
+    BootstrapFrame,
+    FrameType,
+    TreeAnnouncementFrame,
+    UnknownFrame,
+    WakeupBroadcastFrame,
+    decode_frame,
+)
+
+if TYPE_CHECKING:
+    from pineconed.clock import Now
+    from pineconed.dataplane.queues import Buffer
+    from pineconed.router.peer import LinkOptions
+    from pineconed.router.snapshots import (
+        NodeStatus,
+        PeeringSnapshot,
+        RouteSnapshot,
+        SnakeSnapshot,
+        TreeSnapshot,
+    )
+    from pineconed.signing import Signer, Verifier
+
+MAX_FRAMES_A_TURN = 256
+"""Frames that one ``receive`` handles before it lets the others have their turn."""
+
+LIVENESS_SILENCE = 2.0
+"""Seconds of silence after which another peering to the same node is preferred (protocol section 6)."""
+
+SUSPECT_VERDICTS = frozenset(
+    {
+        BootstrapVerdict.MALFORMED,
+        BootstrapVerdict.BAD_SIGNATURE,
+        BootstrapVerdict.OVER_BUDGET,
+        BootstrapVerdict.NO_ROOM,
+        BroadcastVerdict.MALFORMED,
+        BroadcastVerdict.BAD_SIGNATURE,
+        BroadcastVerdict.OVER_BUDGET,
+        BroadcastVerdict.NO_ROOM,
+    }
+)
+"""What became of frames that honest peers send seldom or never."""
+
+
+class Node:
+    """One node of the network, named by the signer's key.
+
+    ``flow_key`` is a secret of 16 random bytes that keys the flow hash, ``mtu`` the interface MTU in
+    bytes. Set ``configured_peers`` to the number of peers for which ports are to be kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        signer: Signer,
+        verifier: Verifier,
+        flow_key: bytes,
+        now: Now,
+        mtu: int = 65000,
+    ) -> None:
+        self.public_key = signer.public_key
+        self.address = address_of(signer.public_key)
+        self.configured_peers = 0
+        self._signer = signer
+        self._verifier = verifier
+        self._events: list[Event] = []
+        self._table = ForwardingTable(self.public_key)
+        self._queues = Queues()
+        self._forwarder = Forwarder(self._table, self._queues, self.public_key, flow_key=flow_key)
+        self._endpoint = Endpoint(self.public_key, self._forwarder, flow_key, mtu)
+        self._router = Router(
+            signer=signer,
+            verifier=verifier,
+            table=self._table,
+            queues=self._queues,
+            events=self._events,
+            now=now,
+        )
+        self._ports = PortAllocator()
+        self._parts = Parts(
+            now.seconds,
+            self._table,
+            self._queues,
+            self._forwarder,
+            self._endpoint,
+            self._router,
+            self._ports,
+        )
+        self._links: dict[int, Link] = {}
+        self._by_port: dict[int, Link] = {}
+        self._greetings: dict[int, Link] = {}
+        self._timers: list[tuple[float, int]] = []
+        self._last_link = 0
+
+    # Inputs
+
+    def start(self, now: Now) -> None:
+        """Begin as the root of a tree of one."""
+        self._router.start(now)
+
+    def add_link(self, options: LinkOptions, now: Now) -> int:
+        """A byte stream was opened; its number. Our handshake is ready to be taken at once."""
+        self._last_link += 1
+        link = Link(self._last_link, options, Peering(now.seconds), Peering.greeting(self._signer), now.seconds)
+        self._links[link.number] = self._greetings[link.number] = link
+        self._arm(link)
+        return link.number
+
+    def receive(self, number: int, view: memoryview, now: Now) -> int:
+        """Bytes came by a link; how many of them were used.
+
+        Fewer than given means that this turn's share of frames is used up: hand in the rest next
+        turn, before anything newer. A link that the node has ended swallows everything.
+        """
+        link = self._links.get(number)
+        if link is None:
+            return len(view)
+        try:
+            consumed = self._receive(link, view, now)
+        except PeerFaultError as fault:
+            return self._close(link, str(fault), now, remote_fault=True, swallowed=len(view))
+        except CodecError as error:
+            reason = f"malformed data: {error}" if link.port else f"handshake refused: {error}"
+            return self._close(link, reason, now, remote_fault=True, swallowed=len(view))
+        link.rx_bytes += consumed
+        return consumed
+
+    def remove_link(self, number: int, reason: str, now: Now) -> None:
+        """A stream has ended or failed."""
+        if link := self._links.get(number):
+            self._drop(link, reason, now)
+
+    def outbound(self, packets: list[bytes], now: Now) -> None:
+        """IPv6 packets from this host, in order."""
+        self._endpoint.outbound(packets, now)
+
+    def handle_timer(self, now: Now) -> None:
+        """Do all that is due."""
+        while self._timers and self._timers[0][0] <= now.seconds:
+            due, number = heapq.heappop(self._timers)
+            link = self._links.get(number)
+            if link is not None and link.timer_at == due:
+                self._check(link, now)
+        if now.seconds >= self._router.deadline():
+            self._update_liveness(now.seconds)
+            for port, fault in self._router.handle_timer(now):
+                self._close(self._by_port[port], str(fault), now, remote_fault=True)
+            self._note_announcements()
+
+    # Outputs
+
+    def take_ready(self) -> list[int]:
+        """The links that have something to send, handshakes first, then by port."""
+        return [*self._greetings, *(self._by_port[port].number for port in self._queues.ready())]
+
+    def take(self, number: int, budget: int, now: Now) -> list[Buffer]:
+        """Buffers for one write to this link: at most ``budget`` bytes, or a single frame that is longer."""
+        link = self._links.get(number)
+        if link is None:
+            return []
+        buffers = self._take(link, budget)
+        if buffers:
+            link.peering.last_sent = now.seconds
+            link.tx_bytes += sum(map(len, buffers))
+        return buffers
+
+    def _take(self, link: Link, budget: int) -> list[Buffer]:
+        if self._greetings.pop(link.number, None):
+            return [link.greeting]
+        return [] if link.port is None else self._queues[link.port].take(budget)
+
+    def take_local(self) -> list[Buffer]:
+        """IPv6 packets for this host, valid until the next ``receive``."""
+        return self._endpoint.take_local()
+
+    def events(self) -> list[Event]:
+        """What happened since the last call, in order."""
+        events = self._events[:]
+        self._events.clear()
+        return events
+
+    def deadline(self) -> float:
+        """When ``handle_timer`` is due at the latest, in seconds."""
+        due = self._router.deadline()
+        return min(due, self._timers[0][0]) if self._timers else due
+
+    # Receiving
+
+    def _receive(self, link: Link, view: memoryview, now: Now) -> int:
+        greeted = 0
+        if link.port is None:
+            greeted = link.peering.read_handshake(view, self._verifier, now.seconds)
+            if link.peering.public_key is None:
+                return greeted
+            if self._establish(link, link.peering.public_key, now) is None:
+                return len(view)
+        return greeted + self._receive_frames(link, link.port, view[greeted:], now)
+
+    def _receive_frames(self, link: Link, port: int, view: memoryview, now: Now) -> int:
+        """Per-packet path: traffic goes straight to the forwarder, all else to the router."""
+        seconds = now.seconds
+        forward = self._forwarder.forward
+        frames, consumed = link.peering.split(view, MAX_FRAMES_A_TURN, seconds)
+        link.rx_frames += len(frames)
+        try:
+            for frame in frames:
+                if frame[5] == FrameType.TRAFFIC:
+                    forward(frame, port, seconds)
+                else:
+                    self._receive_protocol(link, port, frame, now)
+        finally:
+            self._deliver(now)
+        return consumed
+
+    def _deliver(self, now: Now) -> None:
+        deliver = self._endpoint.inbound
+        for source_key, _coords, payload, _extra in self._forwarder.take_local():
+            deliver(source_key, payload, now)
+
+    def _receive_protocol(self, link: Link, port: int, raw: memoryview, now: Now) -> None:
+        frame = decode_frame(raw)
+        if frame.version:
+            self._misbehaved(link, "frame of another version", f"version {frame.version}")
+        match frame:
+            case TreeAnnouncementFrame():
+                self._router.handle_announcement(port, frame, now)
+                self._note_announcement(link)
+            case BootstrapFrame():
+                verdict = self._router.handle_bootstrap(port, frame, now)
+                self._judge(link, verdict, frame.destination_key)
+            case WakeupBroadcastFrame():
+                seen = self._router.handle_broadcast(port, frame, now)
+                self._judge(link, seen, frame.source_key)
+            case UnknownFrame():
+                self._misbehaved(link, "frame of unknown type", f"type {frame.type}")
+
+    def _judge(self, link: Link, verdict: BootstrapVerdict | BroadcastVerdict, key: bytes) -> None:
+        if verdict in SUSPECT_VERDICTS:
+            self._misbehaved(link, verdict.replace("_", " "), f"from {key.hex()}")
+
+    def _misbehaved(self, link: Link, cause: str, detail: str) -> None:
+        link.drops[cause.replace(" ", "_")] += 1
+        self._events.append(PeerMisbehaved(link.number, cause, detail))
+
+    # Links
+
+    def _establish(self, link: Link, public_key: bytes, now: Now) -> int | None:
+        """Give the link a port and greet the peer; None where the link was closed instead."""
+        if public_key == self.public_key:
+            self._close(link, "the peer presents our own key: this node dialled itself", now, remote_fault=True)
+            return None
+        port = self._ports.allocate(link.options.configured, self.configured_peers)
+        if port is None:
+            self._close(link, "no free port: too many peerings", now, remote_fault=False)
+            return None
+        link.port = port
+        self._by_port[port] = link
+        self._queues.add(port)
+        self._events.append(LinkUp(link.number, port, public_key))
+        self._router.add_peer(port, public_key, link.options.peer_type, now)
+        self._arm(link)
+        return port
+
+    def _note_announcements(self) -> None:
+        for link in list(self._by_port.values()):
+            self._note_announcement(link)
+
+    def _note_announcement(self, link: Link) -> None:
+        """Report the first valid announcement of a link."""
+        if link.announced or link.port is None or link.peering.public_key is None:
+            return
+        if self._router.peers[link.port].heard is not None:
+            link.announced = True
+            self._events.append(LinkAnnounced(link.number, link.port, link.peering.public_key))
+
+    def _close(self, link: Link, reason: str, now: Now, *, remote_fault: bool, swallowed: int = 0) -> int:
+        self._events.append(CloseLink(link.number, reason, remote_fault))
+        self._drop(link, reason, now)
+        return swallowed
+
+    def _drop(self, link: Link, reason: str, now: Now) -> None:
+        del self._links[link.number]
+        self._greetings.pop(link.number, None)
+        if link.port is not None:
+            del self._by_port[link.port]
+            self._router.remove_peer(link.port, now)
+            self._queues.remove(link.port)
+            self._ports.release(link.port)
+        self._events.append(LinkDown(link.number, link.port, link.peering.public_key, reason))
+
+    # Timers
+
+    def _arm(self, link: Link) -> None:
+        link.timer_at = link.peering.deadline()
+        heapq.heappush(self._timers, (link.timer_at, link.number))
+
+    def _check(self, link: Link, now: Now) -> None:
+        """A link's timer fired: the stamps say whether anything is due; then arm it again."""
+        try:
+            if link.peering.check(now.seconds):
+                self._keep_alive(link, now)
+        except PeeringTimeoutError as timeout:
+            self._close(link, timeout.reason, now, remote_fault=timeout.remote_fault)
+        else:
+            self._arm(link)
+
+    def _keep_alive(self, link: Link, now: Now) -> None:
+        assert link.port is not None
+        link.peering.last_sent = now.seconds
+        queue = self._queues[link.port]
+        if not queue.size:
+            queue.push_protocol(KEEPALIVE)
+
+    def _update_liveness(self, now: float) -> None:
+        """Prefer, among several peerings to one node, those that were heard from lately."""
+        newest: dict[bytes, float] = {}
+        for link in self._by_port.values():
+            key = self._router.peers[link.port or 0].public_key
+            newest[key] = max(newest.get(key, 0.0), link.peering.last_heard)
+        for port, link in self._by_port.items():
+            heard = link.peering.last_heard
+            outdone = newest[self._router.peers[port].public_key] > heard
+            self._router.set_live(port, not (outdone and now - heard >= LIVENESS_SILENCE))
+
+    # Pictures for the admin API
+
+    def status(self, now: Now) -> NodeStatus:
+        """The node as a whole."""
+        return node_status(self._parts, now.seconds)
+
+    def peerings(self, now: Now) -> list[PeeringSnapshot]:
+        """Every link, in the order in which they came."""
+        return [peering_snapshot(self._parts, link, now.seconds) for link in self._links.values()]
+
+    def tree(self, now: Now) -> TreeSnapshot:
+        """Our place in the spanning tree and what each peer announced."""
+        return tree_snapshot(self._router, now.seconds)
+
+    def snake(self, now: Now, after: bytes | None, limit: int) -> SnakeSnapshot:
+        """A page of the snake table: at most ``limit`` rows whose keys follow ``after``."""
+        return snake_snapshot(self._router, now.seconds, after, limit)
+
+    def route(self, destination_key: bytes, now: Now) -> RouteSnapshot:
+        """Where a traffic frame of ours for this key would leave, and why."""
+        return route_snapshot(self._parts, destination_key, now.seconds)

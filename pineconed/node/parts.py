@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rooms that make up one node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pineconed.dataplane.forward import Forwarder
+    from pineconed.dataplane.queues import Queues
+    from pineconed.dataplane.table import ForwardingTable
+    from pineconed.overlay.endpoint import Endpoint
+    from pineconed.router.ports import PortAllocator
+    from pineconed.router.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a node is composed of, for those that only look at it."""
+
+    started_at: float
+    table: ForwardingTable
+    queues: Queues
+    forwarder: Forwarder
+    endpoint: Endpoint
+    router: Router
+    ports: PortAllocator

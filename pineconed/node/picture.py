@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of the node for the admin API, taken without changing anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pineconed.dataplane.forward import acceptable
+from pineconed.dataplane.next_hop import LOCAL, next_hop_snake
+from pineconed.overlay.address import address_of, destination_key_of
+from pineconed.router.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
+from pineconed.wire.watermark import FULL, Watermark
+
+if TYPE_CHECKING:
+    from pineconed.node.link import Link
+    from pineconed.node.parts import Parts
+
+
+def node_status(parts: Parts, now: float) -> NodeStatus:
+    """The node as a whole; ``now`` in seconds."""
+    tree = parts.router.tree
+    return NodeStatus(
+        public_key=tree.own_key,
+        address=address_of(tree.own_key),
+        coords=tree.coords,
+        root=tree.root,
+        parent=tree.parent.public_key if tree.parent else None,
+        peers=len(parts.router.peers),
+        uptime_seconds=now - parts.started_at,
+        drops=_drops(parts),
+        counters=_counters(parts),
+    )
+
+
+def _drops(parts: Parts) -> dict[str, int]:
+    return {
+        **parts.queues.counters.drops(),
+        **parts.endpoint.drops(),
+        **parts.router.dropped,
+        "no_free_port": parts.ports.refused,
+    }
+
+
+def _counters(parts: Parts) -> dict[str, int]:
+    router = parts.router
+    return {
+        "announcements_sent": router.tree.announcements_sent,
+        "bootstraps_sent": router.snake.bootstraps_sent,
+        "snake_entries": len(router.snake.entries),
+        "broadcasters_seen": len(router.broadcasts.seen),
+    }
+
+
+def peering_snapshot(parts: Parts, link: Link, now: float) -> PeeringSnapshot:
+    """One link; ``now`` in seconds."""
+    peer = parts.router.peers.get(link.port or 0)
+    heard = peer.heard if peer else None
+    traffic = _traffic(parts, link)
+    return PeeringSnapshot(
+        link=link.number,
+        port=link.port,
+        public_key=link.peering.public_key,
+        peer_type=link.options.peer_type,
+        zone=link.options.zone,
+        uri=link.options.uri,
+        direction=link.options.direction,
+        configured=link.options.configured,
+        state="handshake" if link.port is None else "up",
+        uptime_seconds=now - link.opened_at,
+        idle_seconds=now - link.peering.last_heard,
+        announced=heard is not None,
+        is_parent=peer is not None and peer is parts.router.tree.parent,
+        coords=heard.announcement.peer_coords if heard else None,
+        root=heard.root if heard else None,
+        rx_bytes=link.rx_bytes,
+        tx_bytes=link.tx_bytes,
+        rx_traffic_bytes=traffic.rx_bytes,
+        tx_traffic_bytes=traffic.tx_bytes,
+        rx_protocol_bytes=link.rx_bytes - traffic.rx_bytes,
+        tx_protocol_bytes=link.tx_bytes - traffic.tx_bytes,
+        rx_frames=link.rx_frames,
+        tx_frames=traffic.tx_frames,
+        queued_bytes=traffic.queued_bytes,
+        drops={**traffic.drops, **link.drops},
+    )
+
+
+class _Traffic(NamedTuple):
+    """What the data plane counted for one link; ``tx_frames`` counts protocol frames too."""
+
+    rx_bytes: int
+    tx_bytes: int
+    tx_frames: int
+    queued_bytes: int
+    drops: dict[str, int]
+
+
+def _traffic(parts: Parts, link: Link) -> _Traffic:
+    if link.port is None:
+        return _Traffic(0, 0, 0, 0, {})
+    counters, queue = parts.queues.counters, parts.queues[link.port]
+    return _Traffic(
+        rx_bytes=counters.rx_bytes[link.port],
+        tx_bytes=counters.tx_bytes[link.port],
+        tx_frames=counters.tx_frames[link.port] + counters.tx_protocol_frames[link.port],
+        queued_bytes=queue.size,
+        drops=queue.drops,
+    )
+
+
+def route_snapshot(parts: Parts, destination_key: bytes, now: float) -> RouteSnapshot:
+    """Where a traffic frame of ours for this key, or this zero-padded prefix, would leave, and why."""
+    own_key = parts.router.tree.own_key
+    if destination_key in (own_key, destination_key_of(address_of(own_key))):
+        return RouteSnapshot(
+            destination_key, "local", LOCAL, own_key, FULL, "This is the node's own key: packets stay here."
+        )
+    port, key, sequence = next_hop_snake(parts.table, destination_key, False, FULL, now)
+    watermark = Watermark(key, sequence)
+    if not port or not acceptable(port, LOCAL, watermark, FULL):
+        return RouteSnapshot(destination_key, "none", None, None, FULL, _why_none(parts))
+    next_key = parts.router.peers[port].public_key
+    why = _why_snake(parts, destination_key, key, next_key)
+    return RouteSnapshot(destination_key, "snake", port, next_key, watermark, why)
+
+
+def _why_none(parts: Parts) -> str:
+    if not parts.router.peers:
+        return "No peer is connected: packets get the ICMPv6 answer 'no route'."
+    return "No node that is known is closer to this key than this node itself: packets get 'no route'."
+
+
+def _why_snake(parts: Parts, destination_key: bytes, key: bytes, next_key: bytes) -> str:
+    kind = _kind_of(parts, key)
+    if key == destination_key:
+        aim = "the destination itself"
+    elif key[:15] == destination_key[:15] and not any(destination_key[15:]):
+        aim = "the only node known with this address"
+    else:
+        aim = "the closest key above the destination that is known"
+    return f"Toward {key.hex()}, {aim}: {kind}, reached through the peer {next_key.hex()}."
+
+
+def _kind_of(parts: Parts, key: bytes) -> Literal["a peer", "the root", "an ancestor of a peer", "a snake path"]:
+    router = parts.router
+    if any(peer.public_key == key for peer in router.peers.values()):
+        return "a peer"
+    if key == router.tree.root.public_key:
+        return "the root"
+    return "a snake path" if key in router.snake.entries else "an ancestor of a peer"

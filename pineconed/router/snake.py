@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The virtual snake: bootstraps, the paths that they leave behind, the descending node (protocol section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pineconed.dataplane.forward import acceptable
+from pineconed.dataplane.next_hop import next_hop_snake
+from pineconed.router.shares import Shares
+from pineconed.wire.errors import CodecError
+from pineconed.wire.frame import BootstrapFrame, encode_frame
+from pineconed.wire.signed_payload import (
+    SignedPayload,
+    decode_payload,
+    encode_payload,
+    sign_payload,
+    signed_bytes,
+)
+from pineconed.wire.watermark import FULL, Watermark
+
+if TYPE_CHECKING:
+    from pineconed.clock import Now
+    from pineconed.dataplane.queues import Queues
+    from pineconed.dataplane.table import ForwardingTable
+    from pineconed.router.peer import Peers
+    from pineconed.router.verification import SignatureBudget
+    from pineconed.signing import Signer, Verifier
+    from pineconed.wire.root import Root
+
+BOOTSTRAP_INTERVAL = 5.0
+"""Seconds between our bootstraps."""
+
+ENTRY_LIFETIME = 10.0
+"""Seconds that a path lives after its last bootstrap."""
+
+MAX_ENTRIES = 32768
+"""Paths that a node keeps, divided among its peerings."""
+
+
+class BootstrapVerdict(StrEnum):
+    """What became of a bootstrap that arrived."""
+
+    STORED = "stored"
+    MALFORMED = "bootstrap_malformed"
+    OTHER_ROOT = "bootstrap_other_root"
+    OLD = "bootstrap_old_sequence"
+    NO_ROOM = "bootstrap_table_full"
+    OVER_BUDGET = "bootstrap_over_budget"
+    BAD_SIGNATURE = "bootstrap_bad_signature"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path: bootstraps of ``public_key`` came from ``source`` and went on to ``destination``, if anywhere."""
+
+    public_key: bytes
+    sequence: int
+    source: int
+    destination: int | None
+    last_seen: float
+    root: Root
+
+    def is_valid(self, now: float) -> bool:
+        """Whether the path is still fresh at ``now`` seconds."""
+        return now - self.last_seen < ENTRY_LIFETIME
+
+
+class Snake:
+    """The snake table and this node's own bootstraps."""
+
+    def __init__(
+        self, *, signer: Signer, verifier: Verifier, peers: Peers, table: ForwardingTable, queues: Queues
+    ) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.descending: Entry | None = None
+        self.shares = Shares(MAX_ENTRIES)
+        self.bootstraps_sent = 0
+        self._own_key = signer.public_key
+        self._signer = signer
+        self._verifier = verifier
+        self._peers = peers
+        self._table = table
+        self._queues = queues
+        self._sequence = 0
+        self._bootstrap_due = float("-inf")
+
+    def bootstrap_soon(self) -> None:
+        """Make the next upkeep send a bootstrap."""
+        self._bootstrap_due = float("-inf")
+
+    def upkeep(self, root: Root, *, is_root: bool, now: Now) -> None:
+        """What happens every second: forget what is old, bootstrap when it is time."""
+        descending = self.descending
+        if descending and (not descending.is_valid(now.seconds) or descending.root != root):
+            self._set_descending(None)
+        self._forget_old(now.seconds)
+        if now.seconds >= self._bootstrap_due and not is_root:
+            self._bootstrap(root, now)
+
+    def handle(
+        self, frame: BootstrapFrame, from_port: int, root: Root, budget: SignatureBudget, now: Now
+    ) -> BootstrapVerdict:
+        """Store and pass on a bootstrap from a peer, unless a check fails. ``root`` is the one we follow."""
+        try:
+            payload = decode_payload(frame.payload)
+        except CodecError:
+            return BootstrapVerdict.MALFORMED
+        verdict = self._check(frame.destination_key, payload, from_port, root, budget, now.seconds)
+        if verdict is BootstrapVerdict.STORED:
+            self._accept(frame, payload, from_port, now.seconds)
+        return verdict
+
+    def forget_port(self, port: int) -> None:
+        """Drop the paths that led through a peering that is gone."""
+        for entry in [e for e in self.entries.values() if port in (e.source, e.destination)]:
+            self._remove(entry)
+        if self.descending and self.descending.source == port:
+            self._set_descending(None)
+
+    def reset(self) -> None:
+        """Forget everything but the sequence of our bootstraps."""
+        for entry in list(self.entries.values()):
+            self._remove(entry)
+        self._set_descending(None)
+
+    # Bootstraps of others
+
+    def _check(  # noqa: PLR0911 - one line a rule, cheapest first
+        self,
+        key: bytes,
+        payload: SignedPayload,
+        from_port: int,
+        root: Root,
+        budget: SignatureBudget,
+        now: float,
+    ) -> BootstrapVerdict:
+        if payload.root != root:
+            return BootstrapVerdict.OTHER_ROOT
+        known = self.entries.get(key)
+        if known and known.root == root and payload.sequence <= known.sequence:
+            return BootstrapVerdict.OLD
+        holds_it = known is not None and known.source == from_port
+        if not self.shares.admits(from_port, len(self._peers), holds_it=holds_it):
+            return BootstrapVerdict.NO_ROOM
+        if budget.spend(1, now):
+            return BootstrapVerdict.OVER_BUDGET
+        if not self._verifier(key, signed_bytes(payload.sequence, payload.root), payload.signature):
+            return BootstrapVerdict.BAD_SIGNATURE
+        return BootstrapVerdict.STORED
+
+    def _accept(self, frame: BootstrapFrame, payload: SignedPayload, from_port: int, now: float) -> None:
+        key = frame.destination_key
+        port, *watermark = next_hop_snake(self._table, key, True, frame.watermark, now)
+        entry = Entry(key, payload.sequence, from_port, port, now, payload.root)
+        self._store(entry)
+        if self._becomes_descending(entry, now):
+            self._set_descending(entry)
+        self._pass_on(frame, from_port, port, Watermark(*watermark))
+
+    def _store(self, entry: Entry) -> None:
+        if replaced := self.entries.get(entry.public_key):
+            self._remove(replaced)
+        self.entries[entry.public_key] = entry
+        self.shares.add(entry.source)
+        expires_at = entry.last_seen + ENTRY_LIFETIME
+        self._table.set_entry(entry.public_key, entry.sequence, entry.source, expires_at)
+
+    def _remove(self, entry: Entry) -> None:
+        del self.entries[entry.public_key]
+        self.shares.remove(entry.source)
+        self._table.remove_entry(entry.public_key)
+
+    def _forget_old(self, now: float) -> None:
+        """Drop expired entries; they stand in the order in which they were last seen."""
+        while self.entries:
+            oldest = next(iter(self.entries.values()))
+            if oldest.is_valid(now):
+                return
+            self._remove(oldest)
+
+    def _becomes_descending(self, entry: Entry, now: float) -> bool:
+        if entry.public_key >= self._own_key:
+            return False
+        descending = self.descending
+        if descending is None or not descending.is_valid(now):
+            return True
+        return entry.public_key >= descending.public_key
+
+    def _set_descending(self, entry: Entry | None) -> None:
+        was = self.descending
+        if was is None or entry is None or was.public_key != entry.public_key:
+            self.bootstrap_soon()
+        self.descending = entry
+
+    def _pass_on(self, frame: BootstrapFrame, from_port: int, port: int | None, watermark: Watermark) -> None:
+        if port is None or not acceptable(port, from_port, watermark, frame.watermark):
+            return
+        onward = BootstrapFrame(
+            frame.destination_key,
+            watermark,
+            frame.payload,
+            extra=frame.extra,
+            hop_limit=frame.hop_limit,
+            version=frame.version,
+        )
+        self._push(port, onward)
+
+    # Our own bootstraps
+
+    def _bootstrap(self, root: Root, now: Now) -> None:
+        self._sequence = max(now.unix_ms, self._sequence + 1)
+        payload = encode_payload(sign_payload(self._sequence, root, self._signer))
+        port, *watermark = next_hop_snake(self._table, self._own_key, True, FULL, now.seconds)
+        self._bootstrap_due = now.seconds + BOOTSTRAP_INTERVAL
+        if port is not None:
+            self._push(port, BootstrapFrame(self._own_key, Watermark(*watermark), payload))
+            self.bootstraps_sent += 1
+
+    def _push(self, port: int, frame: BootstrapFrame) -> None:
+        try:
+            encoded = encode_frame(frame)
+        except CodecError:  # one that the longer watermark made too long for a frame
+            return
+        self._queues[port].push_protocol(encoded)

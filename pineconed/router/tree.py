@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The spanning tree: which root we follow, through which parent, and who is told (protocol section 4).
+
+An announcement that passed ``verification`` comes in by ``hear``; what the rules say of it is done
+at once: announcements are queued to peers and the forwarding table is told of our root, our coords
+and our parent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pineconed.router.events import Event, ParentChanged, RootChanged
+from pineconed.router.parent import (
+    WORST_ORDER,
+    Action,
+    Candidate,
+    announcement_action,
+    compare_keys,
+    is_better_parent,
+)
+from pineconed.router.peer import HeardAnnouncement, Peer, Peers, by_port
+from pineconed.wire.announcement import Announcement, append_hop, encode_announcement
+from pineconed.wire.frame import TreeAnnouncementFrame, encode_frame
+from pineconed.wire.root import Root
+
+if TYPE_CHECKING:
+    from pineconed.dataplane.queues import Queues
+    from pineconed.dataplane.table import ForwardingTable
+    from pineconed.signing import Signer
+    from pineconed.wire.coordinates import Coords
+
+ANNOUNCEMENT_INTERVAL = 30 * 60.0
+"""Seconds between the announcements of a root."""
+
+REPARENT_WAIT = 1.0
+"""Seconds that a node which lost faith in its parent acts as a root before it selects another."""
+
+
+class Tree:
+    """The tree's state and rules. ``sequence`` is that of our own root; it never goes down."""
+
+    def __init__(
+        self,
+        *,
+        signer: Signer,
+        peers: Peers,
+        table: ForwardingTable,
+        queues: Queues,
+        events: list[Event],
+        sequence: int,
+    ) -> None:
+        self.own_key = signer.public_key
+        self.sequence = sequence
+        self.parent: Peer | None = None
+        self.waiting_until: float | None = None
+        self.announce_at = float("inf")
+        self.announcements_sent = 0
+        self._order = 0
+        self._signer = signer
+        self._peers = peers
+        self._table = table
+        self._queues = queues
+        self._events = events
+        self._told_root = Root(b"", 0)
+        self._told_coords: Coords | None = None
+        self._update_table()
+
+    # What we follow
+
+    @property
+    def followed(self) -> Announcement:
+        """The announcement we pass on: the parent's, or our own bare root."""
+        if self.parent is not None and self.parent.heard is not None:
+            return self.parent.heard.announcement
+        return Announcement(Root(self.own_key, self.sequence), ())
+
+    @property
+    def root(self) -> Root:
+        """The root that this node follows, itself if it has no parent."""
+        return self.followed.root
+
+    @property
+    def coords(self) -> Coords:
+        """Our place in the tree; empty for a root."""
+        return self.followed.coords
+
+    # Inputs; those that return a bool say whether a bootstrap should follow soon
+
+    def start(self, now: float) -> None:
+        """Announce ourselves for the first time and start the timer."""
+        self._announce_own_root(now)
+
+    def greet(self, peer: Peer) -> None:
+        """Send a new peer our announcement."""
+        self._send_to(peer, self.followed)
+
+    def hear(self, peer: Peer, update: Announcement, now: float) -> bool:
+        """Store a peer's verified announcement and act on it."""
+        first, followed = peer.heard is None, self.followed
+        self._order += 1
+        peer.heard = HeardAnnouncement(update, now, self._order)
+        self._tell_table_of(peer)
+        if self.waiting_until is not None:
+            return False
+        action = announcement_action(
+            from_parent=peer is self.parent,
+            contains_loop=update.has_loop(self.own_key),
+            root_key_delta=compare_keys(update.root.public_key, followed.root.public_key),
+            new_sequence=update.root.sequence,
+            last_sequence=followed.root.sequence,
+        )
+        return self._act(action, peer, first=first, now=now)
+
+    def forget(self, peer: Peer, now: float) -> bool:
+        """Drop what a peer announced, because it is gone or no longer announces anything usable."""
+        if peer.heard is None:
+            return False
+        was_parent = peer is self.parent
+        peer.heard = None
+        self._tell_table_of(peer)
+        if not was_parent:
+            return False
+        return self._select_parent(Root(self.own_key, self.sequence), now)
+
+    def reset(self, now: float) -> None:
+        """Start afresh after the last peering is gone; our own sequence still goes up."""
+        self.waiting_until = None
+        self._set_parent(None)
+        self._announce_own_root(now)
+
+    def deadline(self) -> float:
+        """When ``handle_timer`` is due next, in seconds."""
+        return self.announce_at if self.waiting_until is None else min(self.announce_at, self.waiting_until)
+
+    def handle_timer(self, now: float) -> bool:
+        """Do what is due: announce as a root, or end the wait and select a parent."""
+        if now >= self.announce_at:
+            self._repeat_announcement(now)
+        if self.waiting_until is None or now < self.waiting_until:
+            return False
+        self.waiting_until = None
+        return self._select_parent(self._strongest_known_root(), now)
+
+    # The rules
+
+    def _act(self, action: Action, peer: Peer, *, first: bool, now: float) -> bool:
+        match action:
+            case Action.ACCEPT_UPDATE:
+                self._update_table()
+                self._announce_to_all()
+            case Action.ACCEPT_NEW_PARENT:
+                self._set_parent(peer)
+                self._announce_to_all()
+            case Action.SELECT_PARENT:
+                return self._select_parent(self._strongest_known_root(), now)
+            case Action.BECOME_ROOT_AND_WAIT:
+                self.waiting_until = now + REPARENT_WAIT
+                self._become_root(now)
+            case Action.INFORM_PEER if not first:
+                self._send_to(peer, self.followed)
+        return False
+
+    def _strongest_known_root(self) -> Root:
+        followed = self.root
+        return followed if followed.public_key >= self.own_key else Root(self.own_key, 0)
+
+    def _select_parent(self, best_root: Root, now: float) -> bool:
+        best: Peer | None = None
+        best_order = WORST_ORDER
+        for peer in by_port(self._peers):
+            if peer.heard is None or not is_better_parent(
+                self._candidate(peer.heard, now), best_root, best_order
+            ):
+                continue
+            best, best_root, best_order = peer, peer.heard.root, peer.heard.order
+        if best is None:
+            self._become_root(now)
+            return False
+        if best is self.parent:
+            return False
+        self._set_parent(best)
+        self._announce_to_all()
+        return True
+
+    def _candidate(self, heard: HeardAnnouncement, now: float) -> Candidate:
+        loop = heard.announcement.has_loop(self.own_key)
+        return Candidate(heard.root, heard.order, now - heard.received_at, loop)
+
+    def _become_root(self, now: float) -> None:
+        if self.parent is None:
+            return
+        self._set_parent(None)
+        self._announce_own_root(now)
+
+    def _set_parent(self, peer: Peer | None) -> None:
+        if peer is not self.parent:
+            key, port = (peer.public_key, peer.port) if peer else (None, None)
+            self._events.append(ParentChanged(key, port))
+        self.parent = peer
+        self._update_table()
+
+    # Sending
+
+    def _repeat_announcement(self, now: float) -> None:
+        if self.parent is None:
+            self._announce_own_root(now)
+        else:
+            self.announce_at = now + ANNOUNCEMENT_INTERVAL
+
+    def _announce_own_root(self, now: float) -> None:
+        self.sequence += 1
+        self.announce_at = now + ANNOUNCEMENT_INTERVAL
+        self._update_table()
+        self._announce_to_all()
+
+    def _announce_to_all(self) -> None:
+        followed = self.followed
+        for peer in by_port(self._peers):
+            self._send_to(peer, followed)
+
+    def _send_to(self, peer: Peer, announcement: Announcement) -> None:
+        sent = peer.root_sent
+        if sent and sent.public_key == announcement.root.public_key and sent.sequence > announcement.root.sequence:
+            self._excuse_lower_sequence(peer)
+        self._sign_and_queue(peer, announcement)
+
+    def _excuse_lower_sequence(self, peer: Peer) -> None:
+        """Put our own root between two announcements whose sequences would end the peering."""
+        self.sequence += 1
+        bare = Announcement(Root(self.own_key, self.sequence), ())
+        self._queues[peer.port].push_protocol(self._signed_frame(peer, bare))
+
+    def _sign_and_queue(self, peer: Peer, announcement: Announcement) -> None:
+        self._queues[peer.port].push_announcement(self._signed_frame(peer, announcement))
+        peer.root_sent = announcement.root
+
+    def _signed_frame(self, peer: Peer, announcement: Announcement) -> bytes:
+        self.announcements_sent += 1
+        payload = encode_announcement(append_hop(announcement, peer.port, self._signer))
+        return encode_frame(TreeAnnouncementFrame(payload))
+
+    # The forwarding table
+
+    def _tell_table_of(self, peer: Peer) -> None:
+        self._table.set_peer(peer.port, peer.public_key, peer.peer_type, peer.live, peer.for_table())
+
+    def _update_table(self) -> None:
+        root, coords = self.root, self.coords
+        self._table.set_self(coords, root)
+        self._table.set_parent(self.parent.port if self.parent else None)
+        if (root, coords) != (self._told_root, self._told_coords):
+            self._told_root, self._told_coords = root, coords
+            self._events.append(RootChanged(root, coords))
