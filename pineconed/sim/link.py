@@ -13,7 +13,7 @@ from typing import Protocol
 from pineconed.sim.clock import Alarm, VirtualClock
 from pineconed.sim.pipe import LinkShape, Pipe, Receiver
 
-#: Seconds before the first redial, and before any; the wait doubles and is jittered by a quarter.
+#: Seconds before a redial: from the first value to twice that, and the range doubles up to the second value.
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 60.0
 #: When an unanswered TCP connection request is sent again, in seconds after the first; then the dial fails.
@@ -188,9 +188,9 @@ class Link:
     def _dial_later(self) -> None:
         if not self.redials or self._redial is not None or not self.hosts[0].alive:
             return
-        wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0**self._attempts)
         self._attempts += 1
-        self._redial = self._clock.after(wait * (0.75 + 0.5 * self._rng.random()), self._repeat, 0)
+        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0**self._attempts)
+        self._redial = self._clock.after(longest * (1 + self._rng.random()) / 2, self._repeat, 0)
 
     def _request(self, repeat: int) -> None:
         dialer, acceptor = self.hosts

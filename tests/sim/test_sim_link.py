@@ -166,14 +166,14 @@ def test_unplugging_fails_both_ends_at_once_and_plugging_dials() -> None:
 
 
 def test_a_reset_stream_is_dialled_again_after_the_first_back_off() -> None:
-    """The first back-off is 1 s, give or take a quarter, and then a round trip."""
+    """The first back-off is between 1 and 2 s, and then comes a round trip."""
     pair = Pair()
     pair.link.announced()
     pair.link.reset()
     pair.clock.run_for(3.0)
     when, what = pair.near.log[-1]
     assert what == "opened"
-    assert 0.02 + 0.75 + 0.02 <= when <= 0.02 + 1.25 + 0.02
+    assert 0.02 + 1.0 + 0.02 <= when <= 0.02 + 2.0 + 0.02
 
 
 def test_back_off_grows_to_its_cap_and_starts_small_after_an_announcement() -> None:
@@ -182,14 +182,12 @@ def test_back_off_grows_to_its_cap_and_starts_small_after_an_announcement() -> N
     pair.link.reset()
     pair.clock.run_for(600.0)
     pair.far.alive = True
-    pair.clock.run_for(76.0)
+    pair.clock.run_for(60.1)
     assert pair.near.log[-1][1] == "opened"
     pair.link.announced()
-    began = pair.clock.now
     pair.link.reset()
-    pair.clock.run_for(1.3)
+    pair.clock.run_for(2.1)
     assert pair.near.log[-1][1] == "opened"
-    assert pair.clock.now == pytest.approx(began + 1.3)
 
 
 def test_a_dial_over_a_silent_cut_succeeds_with_a_repeated_request() -> None:
@@ -213,5 +211,5 @@ def test_a_dial_over_a_silent_cut_gives_up_and_tries_again() -> None:
     link.dial()
     clock.run_for(9.0)
     link.mend()
-    clock.run_for(1.0 + 1.25 + 0.02)
+    clock.run_for(1.0 + 2.0 + 0.02)
     assert near.log[-1][1] == "opened"
