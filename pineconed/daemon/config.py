@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be configured: every section and key with its type, bounds, default and meaning.
+
+This is the one place that knows them. The checker takes types and bounds from here, `pineconed genconf`
+the defaults and the descriptions, so neither can drift from what the daemon does.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+DEFAULT_CONFIG_PATH = Path("/etc/pineconed/pineconed.toml")
+"""Read when no --config is given; may be missing."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class NodeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who this node is."""
+
+    key_file: Annotated[
+        Path,
+        Meta(
+            description="File with this node's private key: one line of 64 hexadecimal digits. It decides "
+            "the node's address, so keep a copy in a safe place. Nobody but its owner may be able to read it "
+            "(chmod 600). When it is missing it is created at the first start."
+        ),
+    ] = Path("/var/lib/pineconed/node.key")
+
+
+class TunSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network interface through which programs on this host use the network."""
+
+    enabled: Annotated[
+        bool,
+        Meta(
+            description="Without the interface the node only carries other nodes' traffic, and needs no "
+            "privileges. That is what a public peer on a server usually does."
+        ),
+    ] = True
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?!none$)(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}$",
+            description='Name of the interface, or "auto" to let the kernel choose one.',
+            extra={"expected": "an interface name of 1 to 15 letters, digits, '_', '-' or '.', or \"auto\""},
+        ),
+    ] = "pine0"
+    mtu: Annotated[
+        int,
+        Meta(
+            ge=1280,
+            le=65000,
+            description="Largest IPv6 packet, in bytes, that programs may send through the interface.",
+        ),
+    ] = 65000
+    route: Annotated[
+        bool,
+        Meta(
+            description="Send all of fd00::/8 through the interface (at metric 4096, so that more specific "
+            "or preferred routes win). With false the interface only gets this node's own address and "
+            "you add the routes."
+        ),
+    ] = True
+
+
+class AdminSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The local socket that pineconectl talks to."""
+
+    enabled: Annotated[
+        bool, Meta(description="Without the socket pineconectl cannot be used with this node.")
+    ] = True
+    socket: Annotated[Path, Meta(description="Path of the Unix socket, at most 107 bytes long.")] = Path(
+        "/run/pineconed/admin.sock"
+    )
+    mode: Annotated[
+        str,
+        Meta(
+            pattern=r"^0?[0-7]{3}$",
+            description="Who may connect, as an octal permission mode. Who may connect controls the node.",
+            extra={"expected": 'an octal permission mode in quotes such as "0660"'},
+        ),
+    ] = "0660"
+    group: Annotated[
+        str,
+        Meta(
+            pattern=r"^\S*$",
+            description="Group that owns the socket, by name or number. Empty: the group the daemon runs as.",
+            extra={"expected": "the name or number of a group"},
+        ),
+    ] = ""
+
+    @property
+    def mode_bits(self) -> int:
+        """`mode` as a number."""
+        return int(self.mode, 8)
+
+
+class LogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the daemon writes to its standard error."""
+
+    level: Annotated[
+        LogLevel,
+        Meta(
+            description="Lines below this level are not written.",
+            extra={"expected": '"debug", "info", "warning" or "error"'},
+        ),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "text", "json"],
+        Meta(
+            description='"text": one readable line each. "json": one JSON object a line. "auto": text, with '
+            "colours on a terminal and with the journal's priorities under systemd.",
+            extra={"expected": '"auto", "text" or "json"'},
+        ),
+    ] = "auto"
+
+
+class PeeringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How peerings are dialled and accepted."""
+
+    backoff_min: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=3600,
+            description="Seconds to wait before a peer in `connect` is dialled again after it failed. "
+            "Doubles with every failure, up to backoff_max; a little chance is added.",
+        ),
+    ] = 1.0
+    backoff_max: Annotated[
+        float, Meta(ge=0.1, le=86400, description="The longest wait between two tries, in seconds.")
+    ] = 60.0
+    half_open: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65536,
+            description="How many inbound connections may be in their first handshake (10 s at most) at the "
+            "same time; more are closed at once.",
+        ),
+    ] = 128
+    half_open_per_source: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65536,
+            description="The same for the connections from one source: one IPv4 address or one IPv6 /64.",
+        ),
+    ] = 16
+    links_per_source: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65536,
+            description="How many inbound connections one source may have in all. A node has 253 ports, "
+            "some of them kept for the peers in `connect`.",
+        ),
+    ] = 64
+    accepts_per_second: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=65536,
+            description="How many connections a second are taken from one source in the long run; more are "
+            "closed at once.",
+        ),
+    ] = 16.0
+    accepts_burst: Annotated[
+        int,
+        Meta(ge=1, le=65536, description="How many connections one source may open at one moment."),
+    ] = 64
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration; `Config()` is what an empty file means."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Where other nodes may connect to this one, as a list of URIs. Empty: nowhere; the "
+            "node then only dials others. [::] takes IPv6 and IPv4.",
+            examples=[["tcp://[::]:4444"]],
+        ),
+    ] = ()
+    connect: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Nodes to stay connected to, as a list of URIs. Names are looked up at every try.",
+            examples=[["tcp://peer.example.org:4444", "tcp://[2001:db8::1]:4444"]],
+        ),
+    ] = ()
+    node: NodeSection = NodeSection()
+    tun: TunSection = TunSection()
+    admin: AdminSection = AdminSection()
+    log: LogSection = LogSection()
+    peering: PeeringSection = PeeringSection()

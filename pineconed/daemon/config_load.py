@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration that is in force: the file, then the flags over it."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pineconed.daemon.config import DEFAULT_CONFIG_PATH, Config
+from pineconed.daemon.config_check import Problem, build, check
+from pineconed.daemon.toml_lines import KeyPath, line_of
+
+_MAX_FILE = 1 << 20  # bytes
+_WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_SYNTAX_HINTS = {
+    "Invalid value": 'text needs double quotes: name = "pine0"; lists need brackets: listen = []',
+    "Cannot overwrite": "the same key is set twice; remove one",
+    "Cannot declare": "the same section begins twice; join the two",
+    "Unclosed array": "a list ends with a ]",
+}
+_FLAGS = {
+    "listen": "--listen",
+    "connect": "--connect",
+    "node": "--key-file",
+    "admin": "--admin-socket",
+    "tun": "--tun",
+    "log": "--log-level",
+}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; each line of the message names a place and what would be right."""
+
+
+class Loaded(NamedTuple):
+    """A usable configuration and the file that it was read from; None when there was no file."""
+
+    config: Config
+    source: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The flags of the command line that stand above the file; None or empty where a flag was not given."""
+
+    listen: tuple[str, ...] = ()
+    connect: tuple[str, ...] = ()
+    key_file: Path | None = None
+    admin_socket: str | None = None
+    tun: str | None = None
+    log_level: str | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """The flags in the shape of a configuration file."""
+        data: dict[str, Any] = {}
+        if self.listen:
+            data["listen"] = list(self.listen)
+        if self.connect:
+            data["connect"] = list(self.connect)
+        if self.key_file is not None:
+            data["node"] = {"key_file": str(self.key_file.absolute())}
+        if self.admin_socket is not None:
+            data["admin"] = _switchable("socket", self.admin_socket, str(Path(self.admin_socket).absolute()))
+        if self.tun is not None:
+            data["tun"] = _switchable("name", self.tun, self.tun)
+        if self.log_level is not None:
+            data["log"] = {"level": self.log_level}
+        return data
+
+
+def _switchable(key: str, given: str, value: str) -> dict[str, Any]:
+    """The section of a flag that takes a value or `none`."""
+    return {"enabled": False} if given == "none" else {"enabled": True, key: value}
+
+
+def load(path: Path | None, overrides: Overrides) -> Loaded:
+    """Read `path`, or the default file if there is one, and put `overrides` above it.
+
+    ConfigError when a file that was asked for is missing, or when anything in it is not as it should be.
+    """
+    text, source = _read(path)
+    data = _parse(text, source) if source else {}
+    if source and (problems := check(data)):
+        raise ConfigError("\n".join(_describe_all(problems, text, source)))
+    flags = overrides.as_data()
+    if problems := check(flags):
+        raise ConfigError("\n".join(f"{_FLAGS[str(path[0])]}: {text}" for path, text in problems))
+    return Loaded(build(_merge(data, flags)), source)
+
+
+def _read(path: Path | None) -> tuple[str, Path | None]:
+    """The text of the file and its name; no name when the default file is not there."""
+    wanted = path or DEFAULT_CONFIG_PATH
+    try:
+        with wanted.open("rb") as file:
+            raw = file.read(_MAX_FILE + 1)
+    except FileNotFoundError:
+        if path is None:
+            return "", None
+        raise ConfigError(
+            f"{wanted}: there is no such file; `pineconed genconf` prints one to start from"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{wanted}: cannot be read: {error.strerror}") from error
+    if len(raw) > _MAX_FILE:
+        raise ConfigError(f"{wanted}: is larger than 1 MiB, so it is hardly a configuration file")
+    return _decode(raw, wanted), wanted
+
+
+def _decode(raw: bytes, source: Path) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{source}:{line}: is not UTF-8 text; save the file in that encoding") from error
+
+
+def _parse(text: str, source: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(_syntax_error(str(error), text, source)) from error
+
+
+def _syntax_error(message: str, text: str, source: Path) -> str:
+    """The complaint of tomllib with its place in front, and a hint where the usual mistake is likely."""
+    where = _WHERE.search(message)
+    what = _WHERE.sub("", message)
+    line = int(where[1]) if where and where[1] else text.rstrip("\n").count("\n") + 1
+    column = f" at column {where[2]}" if where and where[2] else ""
+    return f"{source}:{line}: not valid TOML{column}: {what[:1].lower()}{what[1:]}{_syntax_hint(what)}"
+
+
+def _syntax_hint(what: str) -> str:
+    return next((f" ({hint})" for start, hint in _SYNTAX_HINTS.items() if what.startswith(start)), "")
+
+
+def _describe_all(problems: list[Problem], text: str, source: Path) -> Iterator[str]:
+    placed = [(line_of(text, problem.path), problem) for problem in problems]
+    for line, problem in sorted(placed, key=lambda item: item[0] or 0):
+        place = f"{source}:{line}" if line else str(source)
+        yield f"{place}: {_written(problem.path)}: {problem.text}"
+
+
+def _written(path: KeyPath) -> str:
+    """A key as the documentation writes it; which item of a list it is, the line tells."""
+    keys = (key for key in path if isinstance(key, str))
+    return ".".join(key if _BARE_KEY.fullmatch(key) else json.dumps(key) for key in keys)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`: sections are joined, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        merged[key] = _merge(merged.get(key, {}), value) if isinstance(value, dict) else value
+    return merged

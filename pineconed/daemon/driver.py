@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where the node meets the operating system: descriptors, the clock and the loop's timer.
+
+Every wake-up of the loop is one *turn*, in the order of this file:
+
+    in      a peering's socket is readable     receive into the one shared buffer, node.receive
+            the TUN device is readable         read until dry or 256 KiB, one node.outbound
+            a socket is writable again         send the rest that it refused last time
+            the node's deadline has come       node.handle_timer
+    out     for each ready, writable link      node.take at most 16 KiB, one send; again until the queue is
+                                               empty or the socket refuses
+            packets for this host              node.take_local, one write each
+            events                             CloseLink closes the stream now; all go to the subscribers
+            node.deadline                      arm the timer
+
+The clock is read once per turn. Sockets never block and are always read, whatever they owe us: a node that
+stops reading is cut off by its peers (protocol section 2). What a socket refuses stays with its link, at most
+one pull, and nothing more is taken for that link until it is writable: so queues grow only inside the node,
+where they are fair, and a stalled peering costs the others nothing. A peering gets 256 KiB and 256 frames per
+turn; what is left of them comes next turn, before anything newer is read.
+
+`attach` and `detach` only note their wish and leave the sending and the events to a turn of their own, so
+they may be called from a subscriber, and no event of a link comes before its number was returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import structlog
+
+from pineconed.clock import Now
+from pineconed.router.events import CloseLink, Event, LinkDown
+from pineconed.router.peer import LinkOptions
+from pineconed.transport.stream import Buffer, Stream
+from pineconed.transport.tcp import plain_reason
+
+BUFFER_SIZE = 1024 * 1024
+"""Bytes of the receive buffer that all streams share."""
+
+READ_BUDGET = 256 * 1024
+"""Bytes taken from one descriptor in one turn."""
+
+PULL = 16 * 1024
+"""Bytes taken from a link's queue for one send; a single longer frame is taken whole."""
+
+JOIN_BELOW = 512
+"""Buffers shorter than this on average are joined: measured, one copy costs less than an iovec for each."""
+
+CLOSED_BY_PEER = "the peer closed the connection"
+TIMER_SLACK = 0.001
+"""Seconds added to a deadline, because the loop's timers round to milliseconds and must not fire early."""
+
+FAULT_PAUSE = 1.0
+"""Seconds until the timer is tried again after the core failed in it."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Core(Protocol):
+    """What the driver needs of a node (`pineconed.node.Node`)."""
+
+    def start(self, now: Now) -> None: ...
+    def add_link(self, options: LinkOptions, now: Now) -> int: ...
+    def receive(self, number: int, view: memoryview, now: Now) -> int: ...
+    def remove_link(self, number: int, reason: str, now: Now) -> None: ...
+    def outbound(self, packets: list[bytes], now: Now) -> None: ...
+    def handle_timer(self, now: Now) -> None: ...
+    def take_ready(self) -> list[int]: ...
+    def take(self, number: int, budget: int, now: Now) -> list[bytes]: ...
+    def take_local(self) -> list[bytes | memoryview]: ...
+    def events(self) -> list[Event]: ...
+    def deadline(self) -> float | None: ...
+
+
+class PacketDevice(Protocol):
+    """What the driver needs of a TUN device (`pineconed.tun.device.TunDevice`)."""
+
+    def fileno(self) -> int: ...
+    def read_packets(self, max_bytes: int) -> list[bytes]: ...
+    def write(self, packets: list[bytes | memoryview]) -> None: ...
+
+
+class _Link:
+    """One stream of the node: what was read and not yet handled, what was taken and not yet sent."""
+
+    __slots__ = ("blocked", "fd", "number", "stream", "unread", "unsent", "watched")
+
+    def __init__(self, number: int, stream: Stream) -> None:
+        self.number = number
+        self.stream = stream
+        self.fd = stream.fileno()
+        self.unread: memoryview | None = None
+        self.unsent: list[Buffer] = []
+        self.blocked = False
+        self.watched = False
+
+
+class Driver:
+    """Drives one node on one event loop; every method is called in that loop.
+
+    ``clock`` reads CLOCK_BOOTTIME and Unix time. ``faults`` counts exceptions that came out of the node: each
+    kind is logged once with its traceback, and ends the link concerned, never the daemon.
+    """
+
+    def __init__(self, node: Core, clock: Callable[[], Now], loop: asyncio.AbstractEventLoop) -> None:
+        self.faults = 0
+        self._node = node
+        self._clock = clock
+        self._loop = loop
+        self._links: dict[int, _Link] = {}
+        self._device: PacketDevice | None = None
+        self._device_lost: Callable[[str], None] = _ignore
+        self._subscribers: list[Callable[[Event], None]] = []
+        self._buffer = memoryview(bytearray(BUFFER_SIZE))
+        self._window = self._buffer[:READ_BUDGET]
+        self._failed: list[tuple[_Link, str]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: float | None = None
+        self._turn_due: asyncio.Handle | None = None
+        self._known_faults: set[tuple[type, str, int]] = set()
+
+    # ---------------------------------------------------------------- what the daemon asks for
+
+    def start(self) -> None:
+        """Start the node and its timers."""
+        self._node.start(self._clock())
+        self._turn_soon()
+
+    def close(self, reason: str) -> None:
+        """Close every stream, let go of the TUN device (its owner closes it), report the last events."""
+        for number in list(self._links):
+            self.detach(number, reason)
+        self.detach_tun()
+        self._turn()
+        for handle in (self._timer, self._turn_due):
+            if handle is not None:
+                handle.cancel()
+
+    def attach(self, stream: Stream, options: LinkOptions) -> int:
+        """Give a connected stream to the node, which greets the peer at once; the number of the new link."""
+        number = self._node.add_link(options, self._clock())
+        link = self._links[number] = _Link(number, stream)
+        self._loop.add_reader(link.fd, self._on_readable, link)
+        if stream.pending:
+            self._loop.call_soon(self._on_readable, link)
+        self._turn_soon()
+        return number
+
+    def detach(self, number: int, reason: str) -> None:
+        """Close the stream of a link and tell the node; nothing happens when the link is gone already."""
+        link = self._links.get(number)
+        if link is not None:
+            self._end(link, reason, self._clock())
+            self._turn_soon()
+
+    def stream_of(self, number: int) -> Stream | None:
+        """The stream of a link, None when the link is gone."""
+        link = self._links.get(number)
+        return link.stream if link is not None else None
+
+    def attach_tun(self, device: PacketDevice, lost: Callable[[str], None] = lambda _reason: None) -> None:
+        """Carry packets between this device and the node; ``lost`` is called once if the device goes away."""
+        self._device, self._device_lost = device, lost
+        self._loop.add_reader(device.fileno(), self._on_packets)
+
+    def detach_tun(self) -> None:
+        """Leave the device alone from now on; packets for this host are dropped."""
+        if self._device is not None:
+            self._loop.remove_reader(self._device.fileno())
+            self._device = None
+
+    def subscribe(self, callback: Callable[[Event], None]) -> None:
+        """Call this with every event of the node, in order, after the driver has acted on it."""
+        self._subscribers.append(callback)
+
+    # ---------------------------------------------------------------- in: a turn begins
+
+    def _on_readable(self, link: _Link) -> None:
+        if link.unread is not None or link.number not in self._links:
+            return  # its rest comes first, in a turn that is already due
+        now = self._clock()
+        try:
+            size = link.stream.recv_into(self._window)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._failed.append((link, plain_reason(error)))
+        else:
+            if size:
+                self._feed(link, self._buffer[:size], now)
+            else:
+                self._failed.append((link, CLOSED_BY_PEER))
+        self._finish(now)
+
+    def _on_rest(self, link: _Link) -> None:
+        view, link.unread = link.unread, None
+        if view is None or link.number not in self._links:
+            return
+        now = self._clock()
+        self._feed(link, view, now)
+        self._finish(now)
+
+    def _feed(self, link: _Link, view: memoryview, now: Now) -> None:
+        """Hand bytes to the node; keep what it leaves for the next turn, out of the shared buffer."""
+        try:
+            consumed = self._node.receive(link.number, view, now)
+        except Exception as fault:  # noqa: BLE001  (logged; a bug may cost a peering, never the daemon)
+            self._failed.append((link, self._note_fault(fault)))
+            return
+        if consumed < len(view):
+            rest = view[consumed:]
+            link.unread = memoryview(bytes(rest)) if view.obj is self._buffer.obj else rest
+            self._loop.call_soon(self._on_rest, link)
+        elif link.stream.pending:
+            self._loop.call_soon(self._on_readable, link)
+
+    def _on_packets(self) -> None:
+        if self._device is None:
+            return
+        now = self._clock()
+        try:
+            packets = self._device.read_packets(READ_BUDGET)
+        except OSError as error:
+            self._lose_device(plain_reason(error))
+            return
+        if packets:
+            try:
+                self._node.outbound(packets, now)
+            except Exception as fault:  # noqa: BLE001  (logged; these packets are lost)
+                self._note_fault(fault)
+            self._finish(now)
+
+    def _on_writable(self, link: _Link) -> None:
+        now = self._clock()
+        self._push(link, link.unsent)
+        self._finish(now)
+        if not link.blocked and link.watched:
+            link.watched = False
+            self._loop.remove_writer(link.fd)
+
+    def _on_timer(self) -> None:
+        now = self._clock()
+        self._timer = self._armed = None
+        pause = TIMER_SLACK
+        try:
+            self._node.handle_timer(now)
+        except Exception as fault:  # noqa: BLE001  (logged; the timer is tried again later)
+            self._note_fault(fault)
+            pause = FAULT_PAUSE
+        self._finish(now, pause)
+
+    def _turn_soon(self) -> None:
+        if self._turn_due is None:
+            self._turn_due = self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """A turn without input, after `attach` and `detach`."""
+        self._turn_due = None
+        self._finish(self._clock())
+
+    # ---------------------------------------------------------------- out: a turn ends
+
+    def _finish(self, now: Now, pause: float = TIMER_SLACK) -> None:
+        """Bring out all that the node has to give; streams that fail meanwhile are ended, and so on again."""
+        node, links = self._node, self._links
+        while True:
+            for number in node.take_ready():
+                link = links.get(number)
+                if link is not None and not link.blocked:
+                    self._send(link, now)
+            packets = node.take_local()
+            if packets and self._device is not None:
+                self._device.write(packets)
+            if not self._failed:
+                break
+            self._end_failed(now)
+        events = node.events()
+        if events:
+            self._dispatch(events)
+        deadline = node.deadline()
+        if deadline != self._armed:
+            self._arm(deadline, now, pause)
+
+    def _send(self, link: _Link, now: Now) -> None:
+        """Pull and send until the link's queue is empty or its socket refuses."""
+        take = self._node.take
+        while not link.blocked:
+            try:
+                buffers: list[Buffer] = [*take(link.number, PULL, now)]
+            except Exception as fault:  # noqa: BLE001  (logged; ends this link)
+                self._failed.append((link, self._note_fault(fault)))
+                return
+            if not buffers:
+                return
+            self._push(link, buffers)
+
+    def _push(self, link: _Link, buffers: list[Buffer]) -> None:
+        """Send these buffers; the link keeps what the socket does not take and is blocked until it does."""
+        count = len(buffers)
+        size = sum(map(len, buffers))
+        if count > 1 and size < JOIN_BELOW * count:
+            buffers = [b"".join(buffers)]
+        try:
+            sent = link.stream.send(buffers)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            link.blocked = True
+            self._failed.append((link, plain_reason(error)))
+            return
+        link.blocked = sent < size
+        link.unsent = list(_after(buffers, sent)) if link.blocked else []
+        if link.blocked and not link.watched:
+            link.watched = True
+            self._loop.add_writer(link.fd, self._on_writable, link)
+
+    def _arm(self, deadline: float | None, now: Now, pause: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed = deadline
+        if deadline is not None:
+            wait = max(deadline - now.seconds + TIMER_SLACK, pause)
+            self._timer = self._loop.call_at(self._loop.time() + wait, self._on_timer)
+
+    def _dispatch(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, CloseLink):
+                link = self._links.pop(event.link, None)
+                if link is not None:
+                    self._close(link)
+            for callback in self._subscribers:
+                try:
+                    callback(event)
+                except Exception as fault:  # noqa: BLE001  (logged; the other subscribers still hear of it)
+                    self._note_fault(fault)
+
+    # ---------------------------------------------------------------- ends and faults
+
+    def _end_failed(self, now: Now) -> None:
+        failed, self._failed = self._failed, []
+        for link, reason in failed:
+            if link.number in self._links:
+                self._end(link, reason, now)
+
+    def _end(self, link: _Link, reason: str, now: Now) -> None:
+        del self._links[link.number]
+        self._close(link)
+        try:
+            self._node.remove_link(link.number, reason, now)
+        except Exception as fault:  # noqa: BLE001  (logged; whoever dialled this link must still hear of its end)
+            self._note_fault(fault)
+            self._loop.call_soon(self._dispatch, [LinkDown(link.number, None, None, reason)])
+
+    def _close(self, link: _Link) -> None:
+        """Close a stream whose link has left the table; nothing of it is used after this."""
+        self._loop.remove_reader(link.fd)
+        if link.watched:
+            self._loop.remove_writer(link.fd)
+        link.watched, link.blocked, link.unread, link.unsent = False, True, None, []
+        link.stream.close()
+
+    def _lose_device(self, reason: str) -> None:
+        _log.error("the TUN device is gone: no packets to and from this host", reason=reason)
+        self.detach_tun()
+        self._device_lost(reason)
+
+    def _note_fault(self, fault: Exception) -> str:
+        """Count an exception that should never have come, log the first of its kind; a reason for `LinkDown`."""
+        self.faults += 1
+        trace = fault.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace is not None else ("", 0)
+        kind = (type(fault), *where)
+        if kind not in self._known_faults:
+            self._known_faults.add(kind)
+            _log.error(
+                "internal fault, please report it; further ones of its kind are only counted", exc_info=fault
+            )
+        return f"internal fault: {type(fault).__name__}: {fault}"
+
+
+def _after(buffers: list[Buffer], sent: int) -> Iterator[Buffer]:
+    """What remains of these buffers behind the first ``sent`` bytes."""
+    for buffer in buffers:
+        if sent >= len(buffer):
+            sent -= len(buffer)
+        elif sent:
+            yield memoryview(buffer)[sent:]
+            sent = 0
+        else:
+            yield buffer
+
+
+def _ignore(_reason: str) -> None:
+    """Nobody asked to be told."""

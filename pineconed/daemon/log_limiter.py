@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps other nodes from filling our log.
+
+Every line that another node can cause goes through here. Of the lines with one cause and one peer a few are
+written per window; the rest is counted, and the next line, or the end of the window, tells the number as
+`repeated`. Causes are words of our own. Peers are names that cost something to change: a source address
+or a configured URI, never a key, since anyone can make keys.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+WINDOW = 60.0
+"""Seconds in which one cause and one peer get their few lines."""
+
+MAX_ROWS = 512
+"""Pairs that are told apart; all pairs beyond that share one row per cause."""
+
+EVERYBODY_ELSE = "(others)"
+
+Level = Literal["debug", "info", "warning", "error"]
+Write = Callable[[Level, str, dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class _Row:
+    """One cause and one peer: when the window ends, lines left in it, lines left out and the last of them."""
+
+    until: float
+    left: int
+    repeated: int = 0
+    last: tuple[Level, str, dict[str, Any]] | None = None
+
+
+class LogLimiter:
+    """Passes a bounded number of lines on to `write`. `clock` gives seconds that only grow."""
+
+    def __init__(self, write: Write, clock: Callable[[], float]) -> None:
+        self._write = write
+        self._clock = clock
+        self._rows: dict[tuple[str, str], _Row] = {}
+
+    def log(self, level: Level, event: str, *, cause: str, peer: str, burst: int = 1, **fields: Any) -> None:
+        """Write a line, unless this cause and peer have had `burst` of them in this window."""
+        now = self._clock()
+        row = self._row(cause, peer, burst, now)
+        if row.left:
+            row.left -= 1
+            self._emit(row, level, event, fields)
+        else:
+            row.repeated += 1
+            row.last = (level, event, fields)
+
+    def flush(self) -> None:
+        """Call now and then: tells what was left out in windows that are over, forgets what has gone quiet."""
+        now = self._clock()
+        for pair, row in list(self._rows.items()):
+            if now < row.until:
+                continue
+            if row.last is None:
+                del self._rows[pair]
+                continue
+            row.until, row.left = now + WINDOW, 0
+            self._emit(row, *row.last)
+
+    def _row(self, cause: str, peer: str, burst: int, now: float) -> _Row:
+        row = self._rows.get((cause, peer))
+        if row is None:
+            if len(self._rows) >= MAX_ROWS and peer != EVERYBODY_ELSE:
+                return self._row(cause, EVERYBODY_ELSE, burst, now)
+            row = self._rows[cause, peer] = _Row(now + WINDOW, burst)
+        elif now >= row.until:
+            row.until, row.left = now + WINDOW, burst
+        return row
+
+    def _emit(self, row: _Row, level: Level, event: str, fields: dict[str, Any]) -> None:
+        extra = {"repeated": row.repeated} if row.repeated else {}
+        row.repeated, row.last = 0, None
+        self._write(level, event, fields | extra)
