@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Link:
-    """One byte stream, with its counters. ``port`` is None until the handshake is done."""
+    """One byte stream, with its counters. `port` is None until the handshake is done."""
 
     __slots__ = (
         "announced",
@@ -29,7 +29,9 @@ class Link:
         "tx_bytes",
     )
 
-    def __init__(self, number: int, options: LinkOptions, peering: Peering, greeting: bytes, now: float) -> None:
+    def __init__(
+        self, number: int, options: LinkOptions, peering: Peering, greeting: bytes, now: float
+    ) -> None:
         self.number = number
         self.options = options
         self.peering = peering

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The complete node without I/O: every byte that arrives goes in here, every byte to be sent comes out.
 
-Inputs carry the moment at which they happen: ``add_link``, ``receive``, ``remove_link``, ``outbound``
-and ``handle_timer``. After each of them poll the outputs, in this order:
+Inputs carry the moment at which they happen: `add_link`, `receive`, `remove_link`, `outbound`
+and `handle_timer`. After each of them poll the outputs, in this order:
 
-1. ``take_ready`` names the links that have something to send; ``take`` hands over the buffers.
-2. ``take_local`` hands over IPv6 packets for this host; they are valid until the next ``receive``.
-3. ``events`` tells what happened. ``CloseLink`` asks for a stream to be closed.
-4. ``deadline`` says when ``handle_timer`` is due at the latest.
+1. `take_ready` names the links that have something to send; `take` hands over the buffers.
+2. `take_local` hands over IPv6 packets for this host; they are valid until the next `receive`.
+3. `events` tells what happened. `CloseLink` asks for a stream to be closed.
+4. `deadline` says when `handle_timer` is due at the latest.
 
 A link is one byte stream, named by a number that is never used again. It gets a port, and with it a
 place in the tables, when its handshake is done.
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from pineconed.signing import Signer, Verifier
 
 MAX_FRAMES_A_TURN = 256
-"""Frames that one ``receive`` handles before it lets the others have their turn."""
+"""Frames that one `receive` handles before it lets the others have their turn."""
 
 LIVENESS_SILENCE = 2.0
 """Seconds of silence after which another peering to the same node is preferred (protocol section 6)."""
@@ -81,8 +81,8 @@ SUSPECT_VERDICTS = frozenset(
 class Node:
     """One node of the network, named by the signer's key.
 
-    ``flow_key`` is a secret of 16 random bytes that keys the flow hash, ``mtu`` the interface MTU in
-    bytes. Set ``configured_peers`` to the number of peers for which ports are to be kept.
+    `flow_key` is a secret of 16 random bytes that keys the flow hash, `mtu` the interface MTU in
+    bytes. Set `configured_peers` to the number of peers for which ports are to be kept.
     """
 
     def __init__(
@@ -137,7 +137,9 @@ class Node:
     def add_link(self, options: LinkOptions, now: Now) -> int:
         """A byte stream was opened; its number. Our handshake is ready to be taken at once."""
         self._last_link += 1
-        link = Link(self._last_link, options, Peering(now.seconds), Peering.greeting(self._signer), now.seconds)
+        link = Link(
+            self._last_link, options, Peering(now.seconds), Peering.greeting(self._signer), now.seconds
+        )
         self._links[link.number] = self._greetings[link.number] = link
         self._arm(link)
         return link.number
@@ -190,7 +192,7 @@ class Node:
         return [*self._greetings, *(self._by_port[port].number for port in self._queues.ready())]
 
     def take(self, number: int, budget: int, now: Now) -> list[Buffer]:
-        """Buffers for one write to this link: at most ``budget`` bytes, or a single frame that is longer."""
+        """Buffers for one write to this link: at most `budget` bytes, or a single frame that is longer."""
         link = self._links.get(number)
         if link is None:
             return []
@@ -206,7 +208,7 @@ class Node:
         return [] if link.port is None else self._queues[link.port].take(budget)
 
     def take_local(self) -> list[Buffer]:
-        """IPv6 packets for this host, valid until the next ``receive``."""
+        """IPv6 packets for this host, valid until the next `receive`."""
         return self._endpoint.take_local()
 
     def events(self) -> list[Event]:
@@ -216,21 +218,22 @@ class Node:
         return events
 
     def deadline(self) -> float:
-        """When ``handle_timer`` is due at the latest, in seconds."""
+        """When `handle_timer` is due at the latest, in seconds."""
         due = self._router.deadline()
         return min(due, self._timers[0][0]) if self._timers else due
 
     # Receiving
 
     def _receive(self, link: Link, view: memoryview, now: Now) -> int:
-        greeted = 0
-        if link.port is None:
+        greeted, port = 0, link.port
+        if port is None:
             greeted = link.peering.read_handshake(view, self._verifier, now.seconds)
             if link.peering.public_key is None:
                 return greeted
-            if self._establish(link, link.peering.public_key, now) is None:
+            port = self._establish(link, link.peering.public_key, now)
+            if port is None:
                 return len(view)
-        return greeted + self._receive_frames(link, link.port, view[greeted:], now)
+        return greeted + self._receive_frames(link, port, view[greeted:], now)
 
     def _receive_frames(self, link: Link, port: int, view: memoryview, now: Now) -> int:
         """Per-packet path: traffic goes straight to the forwarder, all else to the router."""
@@ -283,7 +286,9 @@ class Node:
     def _establish(self, link: Link, public_key: bytes, now: Now) -> int | None:
         """Give the link a port and greet the peer; None where the link was closed instead."""
         if public_key == self.public_key:
-            self._close(link, "the peer presents our own key: this node dialled itself", now, remote_fault=True)
+            self._close(
+                link, "the peer presents our own key: this node dialled itself", now, remote_fault=True
+            )
             return None
         port = self._ports.allocate(link.options.configured, self.configured_peers)
         if port is None:
@@ -333,25 +338,25 @@ class Node:
     def _check(self, link: Link, now: Now) -> None:
         """A link's timer fired: the stamps say whether anything is due; then arm it again."""
         try:
-            if link.peering.check(now.seconds):
-                self._keep_alive(link, now)
+            keepalive_due = link.peering.check(now.seconds)
         except PeeringTimeoutError as timeout:
             self._close(link, timeout.reason, now, remote_fault=timeout.remote_fault)
-        else:
-            self._arm(link)
+            return
+        if keepalive_due and link.port is not None:
+            self._keep_alive(link, link.port, now)
+        self._arm(link)
 
-    def _keep_alive(self, link: Link, now: Now) -> None:
-        assert link.port is not None
+    def _keep_alive(self, link: Link, port: int, now: Now) -> None:
+        """Queue a keepalive, unless the link is stalled and something else will go out first anyway."""
         link.peering.last_sent = now.seconds
-        queue = self._queues[link.port]
-        if not queue.size:
-            queue.push_protocol(KEEPALIVE)
+        if not self._queues[port].size:
+            self._queues[port].push_protocol(KEEPALIVE)
 
     def _update_liveness(self, now: float) -> None:
         """Prefer, among several peerings to one node, those that were heard from lately."""
         newest: dict[bytes, float] = {}
-        for link in self._by_port.values():
-            key = self._router.peers[link.port or 0].public_key
+        for port, link in self._by_port.items():
+            key = self._router.peers[port].public_key
             newest[key] = max(newest.get(key, 0.0), link.peering.last_heard)
         for port, link in self._by_port.items():
             heard = link.peering.last_heard
@@ -373,7 +378,7 @@ class Node:
         return tree_snapshot(self._router, now.seconds)
 
     def snake(self, now: Now, after: bytes | None, limit: int) -> SnakeSnapshot:
-        """A page of the snake table: at most ``limit`` rows whose keys follow ``after``."""
+        """A page of the snake table: at most `limit` rows whose keys follow `after`."""
         return snake_snapshot(self._router, now.seconds, after, limit)
 
     def route(self, destination_key: bytes, now: Now) -> RouteSnapshot:

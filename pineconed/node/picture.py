@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def node_status(parts: Parts, now: float) -> NodeStatus:
-    """The node as a whole; ``now`` in seconds."""
+    """The node as a whole; `now` in seconds."""
     tree = parts.router.tree
     return NodeStatus(
         public_key=tree.own_key,
@@ -52,7 +52,7 @@ def _counters(parts: Parts) -> dict[str, int]:
 
 
 def peering_snapshot(parts: Parts, link: Link, now: float) -> PeeringSnapshot:
-    """One link; ``now`` in seconds."""
+    """One link; `now` in seconds."""
     peer = parts.router.peers.get(link.port or 0)
     heard = peer.heard if peer else None
     traffic = _traffic(parts, link)
@@ -86,7 +86,7 @@ def peering_snapshot(parts: Parts, link: Link, now: float) -> PeeringSnapshot:
 
 
 class _Traffic(NamedTuple):
-    """What the data plane counted for one link; ``tx_frames`` counts protocol frames too."""
+    """What the data plane counted for one link; `tx_frames` counts protocol frames too."""
 
     rx_bytes: int
     tx_bytes: int
@@ -141,7 +141,9 @@ def _why_snake(parts: Parts, destination_key: bytes, key: bytes, next_key: bytes
     return f"Toward {key.hex()}, {aim}: {kind}, reached through the peer {next_key.hex()}."
 
 
-def _kind_of(parts: Parts, key: bytes) -> Literal["a peer", "the root", "an ancestor of a peer", "a snake path"]:
+def _kind_of(
+    parts: Parts, key: bytes
+) -> Literal["a peer", "the root", "an ancestor of a peer", "a snake path"]:
     router = parts.router
     if any(peer.public_key == key for peer in router.peers.values()):
         return "a peer"

@@ -2,7 +2,7 @@
 """The protocol machine of one byte stream (protocol sections 2 and 3).
 
 It goes from the handshake to frames and never back. The packet path only writes the stamps
-``last_heard`` and ``last_sent``; ``deadline`` and ``check`` read them when the timer fires.
+`last_heard` and `last_sent`; `deadline` and `check` read them when the timer fires.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEEPALIVE: Final = encode_frame(Keepalive())
 
 
 class PeeringTimeoutError(Exception):
-    """The peer was too slow; the text says in what. ``remote_fault`` tells a broken rule from mere silence."""
+    """The peer was too slow; the text says in what. `remote_fault` tells a broken rule from mere silence."""
 
     def __init__(self, reason: str, *, remote_fault: bool) -> None:
         super().__init__(reason)
@@ -41,9 +41,17 @@ class PeeringTimeoutError(Exception):
 
 
 class Peering:
-    """One stream. ``public_key`` is None until the peer's handshake was read and found good."""
+    """One stream. `public_key` is None until the peer's handshake was read and found good."""
 
-    __slots__ = ("_framer", "_handshake", "_started_at", "_unfinished_since", "last_heard", "last_sent", "public_key")
+    __slots__ = (
+        "_framer",
+        "_handshake",
+        "_started_at",
+        "_unfinished_since",
+        "last_heard",
+        "last_sent",
+        "public_key",
+    )
 
     def __init__(self, now: float) -> None:
         self.public_key: bytes | None = None
@@ -60,7 +68,7 @@ class Peering:
         return encode_handshake(signer)
 
     def read_handshake(self, view: memoryview, verifier: Verifier, now: float) -> int:
-        """Take bytes of the peer's handshake; how many. Raises ``HandshakeError`` when it is no good."""
+        """Take bytes of the peer's handshake; how many. Raises `HandshakeError` when it is no good."""
         taken = view[: HANDSHAKE_LENGTH - len(self._handshake)]
         self._handshake += taken
         self.last_heard = now
@@ -70,7 +78,7 @@ class Peering:
         return len(taken)
 
     def split(self, view: memoryview, max_frames: int, now: float) -> tuple[list[memoryview], int]:
-        """Cut received bytes into whole frames; see ``Framer.split``, whose ``CodecError`` ends the peering."""
+        """Cut received bytes into whole frames; see `Framer.split`, whose `CodecError` ends the peering."""
         frames, consumed = self._framer.split(view, max_frames)
         self.last_heard = now
         if not self._framer.pending:
@@ -80,14 +88,14 @@ class Peering:
         return frames, consumed
 
     def deadline(self) -> float:
-        """When ``check`` has something to do at the earliest, in seconds."""
+        """When `check` has something to do at the earliest, in seconds."""
         if self.public_key is None:
             return self._started_at + HANDSHAKE_TIMEOUT
         due = min(self.last_sent + KEEPALIVE_INTERVAL, self.last_heard + SILENCE_TIMEOUT)
         return due if self._unfinished_since is None else min(due, self._unfinished_since + FRAME_TIMEOUT)
 
     def check(self, now: float) -> bool:
-        """Whether a keepalive is due. Raises ``PeeringTimeoutError`` when the peer has to be given up."""
+        """Whether a keepalive is due. Raises `PeeringTimeoutError` when the peer has to be given up."""
         if self.public_key is None:
             return self._check_handshake(now)
         if now >= self.last_heard + SILENCE_TIMEOUT:
@@ -99,5 +107,7 @@ class Peering:
     def _check_handshake(self, now: float) -> bool:
         if now >= self._started_at + HANDSHAKE_TIMEOUT:
             got = f"{len(self._handshake)} of {HANDSHAKE_LENGTH} bytes came"
-            raise PeeringTimeoutError(f"no handshake within {HANDSHAKE_TIMEOUT:g} s, {got}", remote_fault=True)
+            raise PeeringTimeoutError(
+                f"no handshake within {HANDSHAKE_TIMEOUT:g} s, {got}", remote_fault=True
+            )
         return False

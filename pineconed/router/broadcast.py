@@ -119,7 +119,7 @@ class Broadcasts:
 
     # Checks and memory
 
-    def _check(  # noqa: PLR0911 - one line a rule, cheapest first
+    def _check(
         self, source: bytes, payload: SignedPayload, from_port: int, budget: SignatureBudget, now: float
     ) -> BroadcastVerdict:
         if source == self._signer.public_key:

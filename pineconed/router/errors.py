@@ -5,7 +5,7 @@
 class PeerFaultError(Exception):
     """A peer broke a rule of the protocol that ends its peering.
 
-    ``cause`` is a short fixed phrase that logs are grouped by, ``detail`` says what was seen.
+    `cause` is a short fixed phrase that logs are grouped by, `detail` says what was seen.
     """
 
     def __init__(self, cause: str, detail: str = "") -> None:

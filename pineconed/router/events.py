@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node reports to whoever drives it. All events are frozen; ``Node.events()`` drains them in order."""
+"""What a node reports to whoever drives it. All events are frozen; `Node.events()` drains them in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pineconed.wire.root import Root
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """The handshake on ``link`` is done; the peering has a port number."""
+    """The handshake on `link` is done; the peering has a port number."""
 
     link: int
     port: int
@@ -31,7 +31,7 @@ class LinkAnnounced:
 class CloseLink:
     """The node has ended this link: the edge must close its stream at once.
 
-    ``remote_fault`` tells a broken rule from silence or a full house.
+    `remote_fault` tells a broken rule from silence or a full house.
     """
 
     link: int
@@ -41,7 +41,7 @@ class CloseLink:
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """A link is gone, whoever ended it. ``port`` and ``public_key`` are None if its handshake never ended."""
+    """A link is gone, whoever ended it. `port` and `public_key` are None if its handshake never ended."""
 
     link: int
     port: int | None
@@ -81,5 +81,7 @@ class PeerMisbehaved:
     detail: str
 
 
-Event = LinkUp | LinkAnnounced | CloseLink | LinkDown | RootChanged | ParentChanged | NodeSeen | PeerMisbehaved
+Event = (
+    LinkUp | LinkAnnounced | CloseLink | LinkDown | RootChanged | ParentChanged | NodeSeen | PeerMisbehaved
+)
 """Every event that a node reports."""

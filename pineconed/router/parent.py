@@ -29,7 +29,7 @@ class Action(StrEnum):
 
 
 def compare_keys(a: bytes, b: bytes) -> int:
-    """-1, 0 or 1 as key ``a`` is weaker than, the same as or stronger than key ``b``."""
+    """-1, 0 or 1 as key `a` is weaker than, the same as or stronger than key `b`."""
     return (a > b) - (a < b)
 
 
@@ -38,8 +38,8 @@ def announcement_action(
 ) -> Action:
     """Decide what an announcement leads to; the first condition of the table that matches counts.
 
-    ``root_key_delta`` compares its root key with that of the root we follow, before it is stored;
-    ``contains_loop`` says that our key is among the signers or that one signed twice.
+    `root_key_delta` compares its root key with that of the root we follow, before it is stored;
+    `contains_loop` says that our key is among the signers or that one signed twice.
     """
     if from_parent:
         if contains_loop or root_key_delta < 0:
@@ -55,7 +55,7 @@ def announcement_action(
 
 
 class Candidate(NamedTuple):
-    """A peer's announcement, seen as an offer to be the parent. ``age`` in seconds."""
+    """A peer's announcement, seen as an offer to be the parent. `age` in seconds."""
 
     root: Root
     order: int
@@ -64,7 +64,7 @@ class Candidate(NamedTuple):
 
 
 def is_better_parent(candidate: Candidate, best_root: Root, best_order: float) -> bool:
-    """Whether a peer is a better parent than the best so far (start with ``WORST_ORDER``).
+    """Whether a peer is a better parent than the best so far (start with `WORST_ORDER`).
 
     The stronger root key wins, then the higher sequence, then what was heard first.
     """

@@ -32,7 +32,7 @@ class Direction(StrEnum):
 class LinkOptions:
     """What the edge knows of a byte stream before the handshake.
 
-    ``zone`` is the free string of protocol section 2 and never leaves the node; ``configured`` marks
+    `zone` is the free string of protocol section 2 and never leaves the node; `configured` marks
     peers that the operator named, for which ports are kept free.
     """
 
@@ -61,8 +61,8 @@ class HeardAnnouncement:
 class Peer:
     """One peering with its handshake done, known by its port number (1 to 253).
 
-    ``live`` is false while another peering to the same node is clearly better (protocol section 6).
-    ``root_sent`` is the root of the last announcement that went to this peer.
+    `live` is false while another peering to the same node is clearly better (protocol section 6).
+    `root_sent` is the root of the last announcement that went to this peer.
     """
 
     port: int

@@ -18,7 +18,7 @@ MAX_ROWS = 1000
 
 
 def tree_snapshot(router: Router, now: float) -> TreeSnapshot:
-    """Our place in the tree and what each peer announced; ``now`` in seconds."""
+    """Our place in the tree and what each peer announced; `now` in seconds."""
     tree = router.tree
     parent = tree.parent
     heard = parent.heard if parent else None
@@ -50,7 +50,7 @@ def _tree_peers(router: Router, now: float) -> list[TreePeer]:
 
 
 def snake_snapshot(router: Router, now: float, after: bytes | None, limit: int) -> SnakeSnapshot:
-    """The paths whose keys follow ``after`` (None: from the first), at most ``limit`` and ``MAX_ROWS``."""
+    """The paths whose keys follow `after` (None: from the first), at most `limit` and `MAX_ROWS`."""
     snake = router.snake
     keys = sorted(snake.entries)
     start = 0 if after is None else bisect_right(keys, after)

@@ -23,7 +23,7 @@ class PortAllocator:
     def allocate(self, configured: bool, configured_peers: int = 0) -> int | None:
         """Take the lowest free port, or None where there is none for this kind of peering.
 
-        Strangers may hold all ports but ``max(RESERVED_PORTS, configured_peers)``.
+        Strangers may hold all ports but `max(RESERVED_PORTS, configured_peers)`.
         """
         strangers = sum(not kept for kept in self._configured.values())
         open_to_strangers = LAST_PORT - min(LAST_PORT - 1, max(RESERVED_PORTS, configured_peers))

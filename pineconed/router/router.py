@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control plane in one piece: peers come and go, protocol frames arrive, timers fire.
 
-The flow of a frame: the node hands it to ``handle_announcement``, ``handle_bootstrap`` or
-``handle_broadcast``; checks that cost nothing come first, signatures are paid from the peering's
-budget, then ``Tree``, ``Snake`` or ``Broadcasts`` act. What they have to say leaves by the queues,
+The flow of a frame: the node hands it to `handle_announcement`, `handle_bootstrap` or
+`handle_broadcast`; checks that cost nothing come first, signatures are paid from the peering's
+budget, then `Tree`, `Snake` or `Broadcasts` act. What they have to say leaves by the queues,
 what they learn goes into the forwarding table, what others should know into the events.
 """
 
@@ -40,7 +40,7 @@ UPKEEP_INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """An announcement that waits for budget until ``retry_at``; it is the newest of its peer."""
+    """An announcement that waits for budget until `retry_at`; it is the newest of its peer."""
 
     update: Announcement
     retry_at: float
@@ -130,7 +130,7 @@ class Router:
     def handle_announcement(self, port: int, frame: TreeAnnouncementFrame, now: Now) -> bool:
         """Take a tree announcement; whether it was the first of this peering.
 
-        Raises ``CodecError`` or ``PeerFaultError`` where it ends the peering.
+        Raises `CodecError` or `PeerFaultError` where it ends the peering.
         """
         peer = self.peers[port]
         update = decode_announcement(frame.payload)
@@ -187,7 +187,7 @@ class Router:
     # Timers
 
     def deadline(self) -> float:
-        """When ``handle_timer`` is due next."""
+        """When `handle_timer` is due next."""
         retries = (waiting.retry_at for waiting in self._waiting.values())
         return min(self._upkeep_at, self.tree.deadline(), self.broadcasts.due, *retries)
 

@@ -54,7 +54,7 @@ class BootstrapVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One path: bootstraps of ``public_key`` came from ``source`` and went on to ``destination``, if anywhere."""
+    """One path: bootstraps of `public_key` came from `source` and went on to `destination`, if anywhere."""
 
     public_key: bytes
     sequence: int
@@ -64,7 +64,7 @@ class Entry:
     root: Root
 
     def is_valid(self, now: float) -> bool:
-        """Whether the path is still fresh at ``now`` seconds."""
+        """Whether the path is still fresh at `now` seconds."""
         return now - self.last_seen < ENTRY_LIFETIME
 
 
@@ -103,7 +103,7 @@ class Snake:
     def handle(
         self, frame: BootstrapFrame, from_port: int, root: Root, budget: SignatureBudget, now: Now
     ) -> BootstrapVerdict:
-        """Store and pass on a bootstrap from a peer, unless a check fails. ``root`` is the one we follow."""
+        """Store and pass on a bootstrap from a peer, unless a check fails. `root` is the one we follow."""
         try:
             payload = decode_payload(frame.payload)
         except CodecError:
@@ -128,7 +128,7 @@ class Snake:
 
     # Bootstraps of others
 
-    def _check(  # noqa: PLR0911 - one line a rule, cheapest first
+    def _check(
         self,
         key: bytes,
         payload: SignedPayload,

@@ -14,7 +14,7 @@ from pineconed.wire.watermark import Watermark
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """The node as a whole. ``drops`` counts by cause what was dropped, ``counters`` everything else."""
+    """The node as a whole. `drops` counts by cause what was dropped, `counters` everything else."""
 
     public_key: bytes
     address: bytes
@@ -29,7 +29,7 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True)
 class PeeringSnapshot:
-    """One link; ``port`` and what follows from the handshake is None until that is done."""
+    """One link; `port` and what follows from the handshake is None until that is done."""
 
     link: int
     port: int | None
@@ -73,7 +73,7 @@ class TreePeer:
 
 @dataclass(frozen=True, slots=True)
 class TreeSnapshot:
-    """The place of the node in the spanning tree. ``path`` leads from the root down to us: (signer, its port)."""
+    """The place of the node in the spanning tree. `path` leads from the root down to us: (signer, its port)."""
 
     root: Root
     coords: Coords
@@ -98,7 +98,7 @@ class SnakeEntry:
 
 @dataclass(frozen=True, slots=True)
 class SnakeSnapshot:
-    """The snake table, in key order; ``next_cursor`` is the key to go on after, None at the end."""
+    """The snake table, in key order; `next_cursor` is the key to go on after, None at the end."""
 
     descending: SnakeEntry | None
     entries: list[SnakeEntry]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The spanning tree: which root we follow, through which parent, and who is told (protocol section 4).
 
-An announcement that passed ``verification`` comes in by ``hear``; what the rules say of it is done
+An announcement that passed `verification` comes in by `hear`; what the rules say of it is done
 at once: announcements are queued to peers and the forwarding table is told of our root, our coords
 and our parent.
 """
@@ -38,7 +38,7 @@ REPARENT_WAIT = 1.0
 
 
 class Tree:
-    """The tree's state and rules. ``sequence`` is that of our own root; it never goes down."""
+    """The tree's state and rules. `sequence` is that of our own root; it never goes down."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Tree:
         self._announce_own_root(now)
 
     def deadline(self) -> float:
-        """When ``handle_timer`` is due next, in seconds."""
+        """When `handle_timer` is due next, in seconds."""
         return self.announce_at if self.waiting_until is None else min(self.announce_at, self.waiting_until)
 
     def handle_timer(self, now: float) -> bool:
@@ -221,7 +221,11 @@ class Tree:
 
     def _send_to(self, peer: Peer, announcement: Announcement) -> None:
         sent = peer.root_sent
-        if sent and sent.public_key == announcement.root.public_key and sent.sequence > announcement.root.sequence:
+        if (
+            sent
+            and sent.public_key == announcement.root.public_key
+            and sent.sequence > announcement.root.sequence
+        ):
             self._excuse_lower_sequence(peer)
         self._sign_and_queue(peer, announcement)
 

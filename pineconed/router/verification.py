@@ -52,7 +52,7 @@ class SignatureBudget:
 def check_announcement(update: Announcement, peer_key: bytes, last: Announcement | None) -> None:
     """Check all of an announcement that costs nothing.
 
-    Raises ``PeerFaultError`` where the protocol ends the peering.
+    Raises `PeerFaultError` where the protocol ends the peering.
     """
     signers = update.signers
     if not signers:
@@ -78,7 +78,7 @@ class AnnouncementVerifier:
         self._known: dict[bytes, None] = {}
 
     def unverified(self, update: Announcement) -> list[tuple[bytes, bytes, bytes, bytes]]:
-        """The hops that are still to be verified, as ``iter_signed`` gives them."""
+        """The hops that are still to be verified, as `iter_signed` gives them."""
         hops = list(iter_signed(update))
         for done in range(len(hops), 0, -1):
             if hops[done - 1][3] in self._known:
@@ -86,7 +86,7 @@ class AnnouncementVerifier:
         return hops
 
     def verify(self, hops: list[tuple[bytes, bytes, bytes, bytes]]) -> None:
-        """Verify these hops, in order. Raises ``PeerFaultError`` at the first bad signature."""
+        """Verify these hops, in order. Raises `PeerFaultError` at the first bad signature."""
         for public_key, message, signature, prefix_digest in hops:
             if not self._verifier(public_key, message, signature):
                 raise PeerFaultError("announcement with a bad signature", f"hop of {public_key.hex()}")
