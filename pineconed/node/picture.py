@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pineconed.dataplane.forward import acceptable
 from pineconed.dataplane.next_hop import LOCAL, next_hop_snake

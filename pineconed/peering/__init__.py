@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One peering as a state machine without I/O: handshake, framing, keepalives, time-outs (protocol section 2)."""
+"""One peering as a state machine: handshake, framing, keepalives, time-outs (protocol section 2)."""

@@ -20,7 +20,7 @@ class LinkUp:
 
 @dataclass(frozen=True, slots=True)
 class LinkAnnounced:
-    """The first valid tree announcement came by this link: it truly works, so a dialler may reset its back-off."""
+    """The first valid tree announcement came by this link: a dialler may reset its back-off."""
 
     link: int
     port: int

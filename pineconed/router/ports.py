@@ -10,7 +10,7 @@ LAST_PORT = 253
 LOCAL_PORT = 0
 
 RESERVED_PORTS = 16
-"""Ports that only configured peers may take, at the least; one for each configured peer when there are more."""
+"""Ports kept for configured peers; one for each of them when there are more."""
 
 
 class PortAllocator:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The virtual snake: bootstraps, the paths that they leave behind, the descending node (protocol section 5)."""
+"""The virtual snake: bootstraps, the paths they leave behind, the descending node (protocol section 5)."""
 
 from __future__ import annotations
 
@@ -153,12 +153,12 @@ class Snake:
 
     def _accept(self, frame: BootstrapFrame, payload: SignedPayload, from_port: int, now: float) -> None:
         key = frame.destination_key
-        port, *watermark = next_hop_snake(self._table, key, True, frame.watermark, now)
+        port, closest, sequence = next_hop_snake(self._table, key, True, frame.watermark, now)
         entry = Entry(key, payload.sequence, from_port, port, now, payload.root)
         self._store(entry)
         if self._becomes_descending(entry, now):
             self._set_descending(entry)
-        self._pass_on(frame, from_port, port, Watermark(*watermark))
+        self._pass_on(frame, from_port, port, Watermark(closest, sequence))
 
     def _store(self, entry: Entry) -> None:
         if replaced := self.entries.get(entry.public_key):
@@ -213,10 +213,10 @@ class Snake:
     def _bootstrap(self, root: Root, now: Now) -> None:
         self._sequence = max(now.unix_ms, self._sequence + 1)
         payload = encode_payload(sign_payload(self._sequence, root, self._signer))
-        port, *watermark = next_hop_snake(self._table, self._own_key, True, FULL, now.seconds)
+        port, key, sequence = next_hop_snake(self._table, self._own_key, True, FULL, now.seconds)
         self._bootstrap_due = now.seconds + BOOTSTRAP_INTERVAL
         if port is not None:
-            self._push(port, BootstrapFrame(self._own_key, Watermark(*watermark), payload))
+            self._push(port, BootstrapFrame(self._own_key, Watermark(key, sequence), payload))
             self.bootstraps_sent += 1
 
     def _push(self, port: int, frame: BootstrapFrame) -> None:

@@ -73,7 +73,7 @@ class TreePeer:
 
 @dataclass(frozen=True, slots=True)
 class TreeSnapshot:
-    """The place of the node in the spanning tree. `path` leads from the root down to us: (signer, its port)."""
+    """The place of the node in the spanning tree. `path` leads from the root to us: (signer, port)."""
 
     root: Root
     coords: Coords
