@@ -185,9 +185,8 @@ def test_ours_and_a_reference_host(world: World, dialler: str) -> None:
 def test_mixed_ring_of_six(world: World) -> None:
     wait_until(lambda: all(node.place().peers == 2 for node in world.ring), 90, "the ring to close")
     took = wait_for_tree(world.ring, 60)
-    print(
-        f"one tree {took:.1f} s after it closed; root is {'ours' if root_is_ours(world) else 'the reference'}"
-    )
+    owner = "ours" if root_is_ours(world) else "the reference's"
+    print(f"one tree {took:.1f} s after it closed; the root is {owner}")
     for at in (0, 2, 4):
         left, right = world.ring[at], world.ring[(at + 2) % 6]
         assert isinstance(left, Pineconed)
