@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-CORE = ("wire", "dataplane", "router", "peering", "overlay", "node.py")
+CORE = ("wire", "dataplane", "router", "peering", "overlay", "node")
 LIMIT = 95.0
 
 
@@ -30,7 +30,7 @@ class Module(NamedTuple):
     @property
     def is_core(self) -> bool:
         """Whether the module belongs to the protocol core."""
-        return Path(self.path).parts[1] in CORE
+        return Path(self.path).parts[1].removesuffix(".py") in CORE
 
 
 def read_modules(report: Path) -> Iterator[Module]:
