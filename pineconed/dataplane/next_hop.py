@@ -66,13 +66,13 @@ def find_snake_hop(
     if destination_key == own_key and not bootstrap:
         return LOCAL, watermark[0], watermark[1], NEVER
     # Steps 2 and 3: ourselves, or the way to the root.
-    best, port, parent = own_key, None if bootstrap else LOCAL, table.parent
-    if parent is not None and table.peers[parent].live:
+    best: bytes = own_key
+    port: int | None = None if bootstrap else LOCAL
+    parent = table.live_parent
+    if parent:
         root_key = table.root.public_key
         if own_key < destination_key < root_key or destination_key == own_key:
             best, port = root_key, parent
-    else:
-        parent = None
     # Steps 3 to 5 and 7: the destination, or the closest key above it, among all that announcements name.
     keys = table.tree_keys
     position = bisect_left(keys, destination_key)
@@ -83,10 +83,7 @@ def find_snake_hop(
     if position < len(keys) and (exact or keys[position] < best):
         best = keys[position]
         ports = table.offers[best]
-        if parent is not None and ports >> parent & 1:
-            port = parent
-        else:
-            port = (ports & -ports).bit_length() - 1
+        port = parent if ports >> parent & 1 else (ports & -ports).bit_length() - 1
     nearest = table.nearest.get(best)
     if nearest is not None:
         port = nearest

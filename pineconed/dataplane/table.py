@@ -64,6 +64,8 @@ class ForwardingTable:
         self.coords: Coords = ()
         self.encoded_coords = encode_coords(())
         self.parent: int | None = None
+        self.live_parent = 0
+        """The parent's port if it is live, else 0."""
         self.peers: dict[int, PeerRow] = {}
         self.tree_peers: list[tuple[int, PeerRow, PeerAnnouncement]] = []
         """Live peers that follow our root, in the order of their ports."""
@@ -90,7 +92,7 @@ class ForwardingTable:
     def set_parent(self, port: int | None) -> None:
         """Set the port of our parent; None for a root."""
         self.parent = port
-        self.version += 1
+        self._rebuild()
 
     # Peers
 
@@ -129,6 +131,8 @@ class ForwardingTable:
     def _rebuild(self) -> None:
         """Renew the rows that depend on several peers at once, and the version."""
         self.version += 1
+        parent = self.parent or 0
+        self.live_parent = parent if self._is_live(parent) else 0
         self.tree_peers = []
         self.direct = {}
         for port in sorted(self.peers):
@@ -198,8 +202,11 @@ class ForwardingTable:
         """Whether an entry is there, has not expired and came by a live peer."""
         if entry is None or now >= entry.expires_at:
             return False
-        source = self.peers.get(entry.source_port)
-        return source is not None and source.live
+        return self._is_live(entry.source_port)
+
+    def _is_live(self, port: int) -> bool:
+        row = self.peers.get(port)
+        return row is not None and row.live
 
 
 def _offered(row: PeerRow | None) -> dict[bytes, None]:
@@ -213,6 +220,10 @@ def _is_preferred(row: PeerRow, best: PeerRow) -> bool:
     """Whether one announced peer is to be taken rather than another (step 7)."""
     if row.peer_type != best.peer_type:
         return row.peer_type < best.peer_type
-    if row.announcement is None or best.announcement is None or row.announcement.root != best.announcement.root:
+    if (
+        row.announcement is None
+        or best.announcement is None
+        or row.announcement.root != best.announcement.root
+    ):
         return False
     return row.announcement.order < best.announcement.order
