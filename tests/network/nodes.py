@@ -140,7 +140,7 @@ class Pineconed:
         return [line for line in self.process.text().splitlines() if re.search(DISCONNECT, line)]
 
 
-DISCONNECT = r"(?i)peering (down|closed|ended|lost)|disconnected|link_down"
+DISCONNECT = "peering down"
 
 
 def command(variable: str, module: str) -> list[str]:
