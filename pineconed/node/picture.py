@@ -141,9 +141,7 @@ def _why_snake(parts: Parts, destination_key: bytes, key: bytes, next_key: bytes
     return f"Toward {key.hex()}, {aim}: {kind}, reached through the peer {next_key.hex()}."
 
 
-def _kind_of(
-    parts: Parts, key: bytes
-) -> Literal["a peer", "the root", "an ancestor of a peer", "a snake path"]:
+def _kind_of(parts: Parts, key: bytes) -> str:
     router = parts.router
     if any(peer.public_key == key for peer in router.peers.values()):
         return "a peer"
