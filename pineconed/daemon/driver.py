@@ -26,16 +26,21 @@ they may be called from a subscriber, and no event of a link comes before its nu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
-from pineconed.clock import Now
-from pineconed.router.events import CloseLink, Event, LinkDown
-from pineconed.router.peer import LinkOptions
-from pineconed.transport.stream import Buffer, Stream
+from pineconed.router.events import CloseLink, LinkDown
 from pineconed.transport.tcp import plain_reason
+
+if TYPE_CHECKING:
+    from pineconed.clock import Now
+    from pineconed.node import Node
+    from pineconed.router.events import Event
+    from pineconed.router.peer import LinkOptions
+    from pineconed.transport.stream import Buffer, Stream
+    from pineconed.tun.device import TunDevice
 
 BUFFER_SIZE = 1024 * 1024
 """Bytes of the receive buffer that all streams share."""
@@ -57,30 +62,6 @@ FAULT_PAUSE = 1.0
 """Seconds until the timer is tried again after the core failed in it."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Core(Protocol):
-    """What the driver needs of a node (`pineconed.node.Node`)."""
-
-    def start(self, now: Now) -> None: ...
-    def add_link(self, options: LinkOptions, now: Now) -> int: ...
-    def receive(self, number: int, view: memoryview, now: Now) -> int: ...
-    def remove_link(self, number: int, reason: str, now: Now) -> None: ...
-    def outbound(self, packets: list[bytes], now: Now) -> None: ...
-    def handle_timer(self, now: Now) -> None: ...
-    def take_ready(self) -> list[int]: ...
-    def take(self, number: int, budget: int, now: Now) -> list[bytes]: ...
-    def take_local(self) -> list[bytes | memoryview]: ...
-    def events(self) -> list[Event]: ...
-    def deadline(self) -> float | None: ...
-
-
-class PacketDevice(Protocol):
-    """What the driver needs of a TUN device (`pineconed.tun.device.TunDevice`)."""
-
-    def fileno(self) -> int: ...
-    def read_packets(self, max_bytes: int) -> list[bytes]: ...
-    def write(self, packets: list[bytes | memoryview]) -> None: ...
 
 
 class _Link:
@@ -105,13 +86,13 @@ class Driver:
     kind is logged once with its traceback, and ends the link concerned, never the daemon.
     """
 
-    def __init__(self, node: Core, clock: Callable[[], Now], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, node: Node, clock: Callable[[], Now], loop: asyncio.AbstractEventLoop) -> None:
         self.faults = 0
         self._node = node
         self._clock = clock
         self._loop = loop
         self._links: dict[int, _Link] = {}
-        self._device: PacketDevice | None = None
+        self._device: TunDevice | None = None
         self._device_lost: Callable[[str], None] = _ignore
         self._subscribers: list[Callable[[Event], None]] = []
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
@@ -161,7 +142,7 @@ class Driver:
         link = self._links.get(number)
         return link.stream if link is not None else None
 
-    def attach_tun(self, device: PacketDevice, lost: Callable[[str], None] = lambda _reason: None) -> None:
+    def attach_tun(self, device: TunDevice, lost: Callable[[str], None] = lambda _reason: None) -> None:
         """Carry packets between this device and the node; ``lost`` is called once if the device goes away."""
         self._device, self._device_lost = device, lost
         self._loop.add_reader(device.fileno(), self._on_packets)
@@ -234,6 +215,8 @@ class Driver:
             self._finish(now)
 
     def _on_writable(self, link: _Link) -> None:
+        if link.number not in self._links:
+            return
         now = self._clock()
         self._push(link, link.unsent)
         self._finish(now)
@@ -289,7 +272,7 @@ class Driver:
         take = self._node.take
         while not link.blocked:
             try:
-                buffers: list[Buffer] = [*take(link.number, PULL, now)]
+                buffers = take(link.number, PULL, now)
             except Exception as fault:  # noqa: BLE001  (logged; ends this link)
                 self._failed.append((link, self._note_fault(fault)))
                 return
@@ -297,7 +280,7 @@ class Driver:
                 return
             self._push(link, buffers)
 
-    def _push(self, link: _Link, buffers: list[Buffer]) -> None:
+    def _push(self, link: _Link, buffers: Sequence[Buffer]) -> None:
         """Send these buffers; the link keeps what the socket does not take and is blocked until it does."""
         count = len(buffers)
         size = sum(map(len, buffers))
@@ -317,14 +300,12 @@ class Driver:
             link.watched = True
             self._loop.add_writer(link.fd, self._on_writable, link)
 
-    def _arm(self, deadline: float | None, now: Now, pause: float) -> None:
+    def _arm(self, deadline: float, now: Now, pause: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         self._armed = deadline
-        if deadline is not None:
-            wait = max(deadline - now.seconds + TIMER_SLACK, pause)
-            self._timer = self._loop.call_at(self._loop.time() + wait, self._on_timer)
+        wait = max(deadline - now.seconds + TIMER_SLACK, pause)
+        self._timer = self._loop.call_at(self._loop.time() + wait, self._on_timer)
 
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
@@ -351,9 +332,10 @@ class Driver:
         self._close(link)
         try:
             self._node.remove_link(link.number, reason, now)
-        except Exception as fault:  # noqa: BLE001  (logged; whoever dialled this link must still hear of its end)
+        except Exception as fault:  # noqa: BLE001  (logged; whoever dialled must still hear of the end)
             self._note_fault(fault)
-            self._loop.call_soon(self._dispatch, [LinkDown(link.number, None, None, reason)])
+            down: list[Event] = [LinkDown(link.number, None, None, reason)]
+            self._loop.call_soon(self._dispatch, down)
 
     def _close(self, link: _Link) -> None:
         """Close a stream whose link has left the table; nothing of it is used after this."""
@@ -369,7 +351,7 @@ class Driver:
         self._device_lost(reason)
 
     def _note_fault(self, fault: Exception) -> str:
-        """Count an exception that should never have come, log the first of its kind; a reason for `LinkDown`."""
+        """Count an exception that should never have come, log the first of its kind; the words for `LinkDown`."""
         self.faults += 1
         trace = fault.__traceback__
         while trace is not None and trace.tb_next is not None:
@@ -384,7 +366,7 @@ class Driver:
         return f"internal fault: {type(fault).__name__}: {fault}"
 
 
-def _after(buffers: list[Buffer], sent: int) -> Iterator[Buffer]:
+def _after(buffers: Sequence[Buffer], sent: int) -> Iterator[Buffer]:
     """What remains of these buffers behind the first ``sent`` bytes."""
     for buffer in buffers:
         if sent >= len(buffer):

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a peering to every configured peer: one task each, which dials, waits for the end, and dials again.
+
+The wait between two tries doubles up to a bound and is drawn at random, so that nodes which lost the same
+peer do not come back together. Only the first valid announcement proves that a peering works and resets it:
+a reference node without a free port completes the handshake and closes (protocol section 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pineconed.router.events import Event, LinkAnnounced, LinkDown, LinkUp
+from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.transport.stream import Stream
+from pineconed.transport.tcp import connect
+from pineconed.transport.uri import PeerUri, UriError, parse_peer_uri
+
+STATIC_ZONE = "static"
+"""The zone of configured peers (protocol section 2)."""
+
+
+class DialState(StrEnum):
+    """What a configured peer is doing."""
+
+    WAITING = "waiting"
+    CONNECTING = "connecting"
+    HANDSHAKE = "handshake"
+    UP = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class DialSettings:
+    """Seconds: the shortest and the longest wait between two tries, and how long one address may take."""
+
+    backoff_min: float = 1.0
+    backoff_max: float = 60.0
+    connect_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DialSnapshot:
+    """A configured peer at one moment.
+
+    source: ``file``, ``flag`` or ``api``. link: its link in the node while it has one. attempts: tries since
+    it last worked. next_try_seconds: how long it still waits, None when it does not.
+    """
+
+    uri: str
+    source: str
+    state: DialState
+    link: int | None
+    attempts: int
+    last_error: str | None
+    next_try_seconds: float | None
+
+
+@dataclass(slots=True)
+class _Peer:
+    """A configured peer; ``ended`` gets the reason when the link that is up now goes down."""
+
+    uri: PeerUri
+    source: str
+    state: DialState = DialState.WAITING
+    link: int | None = None
+    attempts: int = 0
+    last_error: str | None = None
+    next_try: float | None = None
+    ended: asyncio.Future[str] | None = None
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class Dialer:
+    """The configured peers of a daemon; its methods are called inside the running loop.
+
+    ``attach`` takes a connected stream into the driver and returns its link; `handle_event` must see every
+    event of the node. ``chance`` gives numbers in [0, 1) for the jitter.
+    """
+
+    def __init__(
+        self,
+        attach: Callable[[Stream, LinkOptions], int],
+        settings: DialSettings | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._attach = attach
+        self._settings = settings or DialSettings()
+        self._chance = chance
+        self._peers: dict[str, _Peer] = {}
+        self._by_link: dict[int, _Peer] = {}
+
+    def add(self, uri: str, source: str) -> None:
+        """Dial this peer from now on; nothing happens if it is in the list already. UriError for no URI."""
+        parsed = parse_peer_uri(uri)
+        if str(parsed) in self._peers:
+            return
+        peer = self._peers[str(parsed)] = _Peer(parsed, source)
+        peer.task = asyncio.get_running_loop().create_task(self._keep_up(peer), name=f"dial {parsed}")
+        peer.task.add_done_callback(_show_failure)
+
+    def remove(self, uri: str) -> bool:
+        """Dial this peer no longer; False if it is not in the list. A link that it has now stays up."""
+        try:
+            peer = self._peers.pop(str(parse_peer_uri(uri)), None)
+        except UriError:
+            return False
+        if peer is None:
+            return False
+        self._forget_link(peer)
+        if peer.task is not None:
+            peer.task.cancel()
+        return True
+
+    def peers(self) -> list[DialSnapshot]:
+        """All configured peers in the order in which they were added."""
+        now = asyncio.get_running_loop().time()
+        return [_snapshot(peer, now) for peer in self._peers.values()]
+
+    async def close(self) -> None:
+        """Stop dialling. The links that are up stay up."""
+        tasks = [peer.task for peer in self._peers.values() if peer.task is not None]
+        for uri in list(self._peers):
+            self.remove(uri)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def handle_event(self, event: Event) -> None:
+        """Follow the links that were dialled here; all other events and links do not matter."""
+        if not isinstance(event, LinkUp | LinkAnnounced | LinkDown):
+            return
+        peer = self._by_link.get(event.link)
+        if peer is None:
+            return
+        if isinstance(event, LinkUp):
+            peer.state = DialState.UP
+        elif isinstance(event, LinkAnnounced):
+            peer.attempts, peer.last_error = 0, None
+        elif peer.ended is not None and not peer.ended.done():
+            peer.ended.set_result(event.reason)
+
+    async def _keep_up(self, peer: _Peer) -> None:
+        while True:
+            peer.last_error = await self._try(peer)
+            wait = self._backoff(peer.attempts)
+            peer.state, peer.next_try = DialState.WAITING, asyncio.get_running_loop().time() + wait
+            await asyncio.sleep(wait)
+            peer.next_try = None
+
+    async def _try(self, peer: _Peer) -> str:
+        """Connect once and stay until the peering ends; why it did."""
+        peer.state = DialState.CONNECTING
+        peer.attempts += 1
+        try:
+            stream = await connect(peer.uri.host, peer.uri.port, self._settings.connect_timeout)
+        except OSError as error:
+            return str(error)
+        options = LinkOptions(
+            PeerType.REMOTE, STATIC_ZONE, str(peer.uri), Direction.OUTBOUND, configured=True
+        )
+        peer.link = self._attach(stream, options)
+        self._by_link[peer.link] = peer
+        peer.state, peer.ended = DialState.HANDSHAKE, asyncio.get_running_loop().create_future()
+        reason = await peer.ended
+        self._forget_link(peer)
+        return reason
+
+    def _backoff(self, attempts: int) -> float:
+        """From ``backoff_min`` to twice that at first; the range doubles until it ends at ``backoff_max``."""
+        shortest, longest = self._settings.backoff_min, self._settings.backoff_max
+        upper = min(longest, shortest * 2.0 ** min(max(attempts, 1), 32))
+        lower = max(min(shortest, longest), upper / 2)
+        return lower + (upper - lower) * self._chance()
+
+    def _forget_link(self, peer: _Peer) -> None:
+        if peer.link is not None:
+            self._by_link.pop(peer.link, None)
+        peer.link = peer.ended = None
+
+
+def _snapshot(peer: _Peer, now: float) -> DialSnapshot:
+    left = None if peer.next_try is None else max(0.0, peer.next_try - now)
+    return DialSnapshot(
+        str(peer.uri), peer.source, peer.state, peer.link, peer.attempts, peer.last_error, left
+    )
+
+
+def _show_failure(task: asyncio.Task[None]) -> None:
+    """A dialling task never ends by itself: let the loop's exception handler report the fault."""
+    if not task.cancelled():
+        task.result()

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may come in: bounds on inbound streams, in all and per source, before any byte of them is read.
+
+Shared by all listeners of a daemon and never asked about streams that we dial ourselves. A source is one
+IPv4 address or one IPv6 /64, because a single host owns a whole /64. A stream is *half-open* until its
+handshake is done. Memory is bounded by the streams that are open and by `MAX_REMEMBERED` sources.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pineconed.router.events import Event, LinkDown, LinkUp
+
+MAX_REMEMBERED = 4096
+"""Sources whose rate of accepts is remembered after their last stream is gone."""
+
+
+class Refusal(StrEnum):
+    """Why a stream was closed right after it was accepted."""
+
+    HALF_OPEN = "half_open"
+    HALF_OPEN_SOURCE = "half_open_source"
+    LINKS_SOURCE = "links_source"
+    RATE_SOURCE = "rate_source"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptLimits:
+    """Bounds for inbound streams.
+
+    half_open: streams whose handshake is not done, from everybody together.
+    half_open_per_source: the same from one source.
+    links_per_source: all streams from one source, up or half-open. Generous, since a whole site may stand
+        behind one address; well under the 253 ports of a node, so that one source cannot take them all.
+    accepts_per_second, accepts_burst: a token bucket per source over accepted streams.
+    """
+
+    half_open: int = 128
+    half_open_per_source: int = 16
+    links_per_source: int = 64
+    accepts_per_second: float = 16.0
+    accepts_burst: int = 64
+
+
+@dataclass(slots=True)
+class _Source:
+    """What one source has open, and the tokens it had left at ``stamp`` (seconds)."""
+
+    tokens: float
+    stamp: float
+    half_open: int = 0
+    links: int = 0
+
+
+class AcceptGate:
+    """Decides on every accepted stream and follows each one until it ends.
+
+    ``clock`` gives seconds on any scale that only moves forward; ``refused`` is told the cause and the source
+    of each refusal, for the log. ``refusals`` counts them by cause.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        limits: AcceptLimits | None = None,
+        refused: Callable[[Refusal, str], None] = lambda _cause, _source: None,
+    ) -> None:
+        self._clock = clock
+        self._limits = limits or AcceptLimits()
+        self._refused = refused
+        self._sources: dict[str, _Source] = {}
+        self._half_open: dict[int, str] = {}
+        self._links: dict[int, str] = {}
+        self.accepted = 0
+        self.refusals: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
+
+    @property
+    def half_open(self) -> int:
+        """Inbound streams whose handshake is not done."""
+        return len(self._half_open)
+
+    def admit(self, host: str) -> bool:
+        """Whether a stream that was just accepted from this address may stay; counted and reported if not."""
+        name = source_of(host)
+        source = self._refilled(name)
+        cause = self._objection(source)
+        if cause is not None:
+            self.refusals[cause] += 1
+            self._refused(cause, name)
+            return False
+        source.tokens -= 1
+        self.accepted += 1
+        return True
+
+    def opened(self, link: int, host: str) -> None:
+        """An admitted stream is now this link of the node, with its handshake before it."""
+        name = source_of(host)
+        source = self._refilled(name)
+        source.half_open += 1
+        source.links += 1
+        self._half_open[link] = name
+        self._links[link] = name
+
+    def handle_event(self, event: Event) -> None:
+        """Follow the links of `opened`: a handshake done, a link gone. Nothing else matters here."""
+        if isinstance(event, LinkUp):
+            self._shake_hands(event.link)
+        elif isinstance(event, LinkDown):
+            self._shake_hands(event.link)
+            name = self._links.pop(event.link, None)
+            if name is not None:
+                self._sources[name].links -= 1
+
+    def _shake_hands(self, link: int) -> None:
+        name = self._half_open.pop(link, None)
+        if name is not None:
+            self._sources[name].half_open -= 1
+
+    def _objection(self, source: _Source) -> Refusal | None:
+        limits = self._limits
+        if source.links >= limits.links_per_source:
+            return Refusal.LINKS_SOURCE
+        if source.half_open >= limits.half_open_per_source:
+            return Refusal.HALF_OPEN_SOURCE
+        if source.tokens < 1:
+            return Refusal.RATE_SOURCE
+        if len(self._half_open) >= limits.half_open:
+            return Refusal.HALF_OPEN
+        return None
+
+    def _refilled(self, name: str) -> _Source:
+        """The record of a source with the tokens that it has now."""
+        now = self._clock()
+        source = self._sources.get(name)
+        if source is None:
+            self._forget_idle()
+            source = self._sources[name] = _Source(self._limits.accepts_burst, now)
+        grown = source.tokens + (now - source.stamp) * self._limits.accepts_per_second
+        source.tokens = min(grown, self._limits.accepts_burst)
+        source.stamp = now
+        return source
+
+    def _forget_idle(self) -> None:
+        """Make room: when full, forget all sources without streams (their buckets start full again)."""
+        if len(self._sources) < MAX_REMEMBERED:
+            return
+        self._sources = {name: source for name, source in self._sources.items() if source.links}
+
+
+def source_of(host: str) -> str:
+    """What limits count by: the IPv4 address (also a mapped one), or the /64 of an IPv6 address."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((address, 64), strict=False))
+        address = address.ipv4_mapped
+    return str(address)

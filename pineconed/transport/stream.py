@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the driver needs of a byte stream, and the plain socket that gives it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+IOV_MAX = 1024
+"""Linux takes at most this many pieces in one sendmsg."""
+
+_TCP_INFO_RTT = 68
+"""Offset of ``tcpi_rtt`` (u32, microseconds) in the kernel's struct tcp_info."""
+
+
+class Stream(Protocol):
+    """A connected, reliable, ordered byte stream that never blocks.
+
+    ``kind`` names the transport, ``remote`` the other end, for people.
+    """
+
+    kind: str
+    remote: str
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes that were already taken from the kernel wait in here (decrypted, or of a message).
+
+        The reader must then come back even if the descriptor stays silent.
+        """
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        ...
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Read into the buffer; 0 at the end of the stream. BlockingIOError when there is nothing now."""
+        ...
+
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """Hand the pieces to the kernel in order; how many bytes it took. BlockingIOError when none now."""
+        ...
+
+    def close(self) -> None:
+        """Close at once; nothing may be called after this."""
+        ...
+
+    def rtt(self) -> float | None:
+        """Smoothed round-trip time in seconds, None when the transport cannot tell."""
+        ...
+
+
+class SocketStream:
+    """A connected TCP socket as a stream; it owns the socket."""
+
+    kind = "tcp"
+    pending = False
+    __slots__ = ("_socket", "fileno", "recv_into", "remote")
+
+    def __init__(self, connected: socket.socket, remote: str) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self.remote = remote
+        # The socket's own methods, so that the driver calls C at once.
+        self.fileno = connected.fileno
+        self.recv_into = connected.recv_into
+
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """One system call for all pieces, at most 1,024 of them."""
+        if len(buffers) == 1:
+            return self._socket.send(buffers[0])
+        return self._socket.sendmsg(buffers[:IOV_MAX])
+
+    def close(self) -> None:
+        """Close the socket. What the kernel already took is still sent."""
+        self._socket.close()
+
+    def rtt(self) -> float | None:
+        """The kernel's estimate (TCP_INFO), None before it has one."""
+        try:
+            tcp_info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
+        except OSError:
+            return None
+        if len(tcp_info) < _TCP_INFO_RTT + 4:
+            return None
+        microseconds: int = struct.unpack_from("=I", tcp_info, _TCP_INFO_RTT)[0]
+        return microseconds / 1e6 or None

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outgoing TCP streams, and the options that every TCP stream of ours has.
+
+The addresses of a name are tried one after another and never side by side: a reference node takes one
+handshake at a time, and a connection that is dropped without one costs it up to 10 s (protocol section 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+from pineconed.transport.resolve import ResolveError, SocketAddress, printable, resolve
+from pineconed.transport.stream import SocketStream
+
+RESOLVE_TIMEOUT = 10.0
+"""Seconds that a look-up may take."""
+
+NOTSENT_LOWAT = 16 * 1024
+"""Unsent bytes above which the kernel calls a socket not writable, so that queues stay ours and fair."""
+
+USER_TIMEOUT_MS = 10_000
+"""Sent data that nobody acknowledges for so long ends the connection, also after we closed it."""
+
+_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS),
+    (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT),
+)
+
+
+class ConnectError(OSError):
+    """No address of the peer could be connected; the message names each one and why."""
+
+
+def tune(sock: socket.socket) -> None:
+    """Set the options of a peering's socket: no Nagle delay, dead peers noticed, a short kernel queue."""
+    for level, option, value in _OPTIONS:
+        sock.setsockopt(level, option, value)
+
+
+async def connect(host: str, port: int, timeout: float) -> SocketStream:
+    """Connect to the first address of the host that answers, each within ``timeout`` seconds.
+
+    ConnectError when none does; it is also raised for a name that cannot be resolved.
+    """
+    try:
+        addresses = await resolve(host, port, RESOLVE_TIMEOUT)
+    except ResolveError as error:
+        raise ConnectError(str(error)) from error
+    failures = []
+    for address in addresses:
+        try:
+            return await _connect_one(address, timeout)
+        except OSError as error:
+            failures.append(f"{printable(address.sockaddr)}: {plain_reason(error)}")
+    raise ConnectError("; ".join(failures))
+
+
+async def _connect_one(address: SocketAddress, timeout: float) -> SocketStream:
+    loop = asyncio.get_running_loop()
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        tune(sock)
+        async with asyncio.timeout(timeout):
+            await loop.sock_connect(sock, address.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return SocketStream(sock, printable(address.sockaddr))
+
+
+_PLAIN = {
+    errno.ECONNREFUSED: "nobody listens there (connection refused)",
+    errno.ECONNRESET: "connection reset by the peer",
+    errno.ECONNABORTED: "connection aborted",
+    errno.EPIPE: "the peer closed the connection",
+    errno.ETIMEDOUT: "no answer (connection timed out)",
+    errno.EHOSTUNREACH: "no route to the host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ENETDOWN: "network down",
+    errno.EACCES: "not permitted (a firewall rule?)",
+    errno.EPERM: "not permitted (a firewall rule?)",
+    errno.EADDRNOTAVAIL: "no local address of that kind",
+    errno.EMFILE: "too many open files",
+}
+
+
+def plain_reason(error: OSError) -> str:
+    """Why a socket failed, in plain English for a log line and for ``last_error``."""
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return _PLAIN[errno.ETIMEDOUT]
+    return _PLAIN.get(error.errno or 0) or error.strerror or str(error)

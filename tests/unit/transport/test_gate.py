@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bounds on inbound streams, with a clock of our own."""
+
+import pytest
+
+from pineconed.router.events import LinkDown, LinkUp, NodeSeen
+from pineconed.transport import gate as gate_module
+from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal, source_of
+
+KEY = bytes(32)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def come_in(gate: AcceptGate, link: int, host: str) -> bool:
+    admitted = gate.admit(host)
+    if admitted:
+        gate.opened(link, host)
+    return admitted
+
+
+def up(link: int) -> LinkUp:
+    return LinkUp(link, 1, KEY)
+
+
+def down(link: int) -> LinkDown:
+    return LinkDown(link, 1, KEY, "gone")
+
+
+def test_half_open_streams_of_one_source_are_bounded_until_they_shake_hands() -> None:
+    gate = AcceptGate(Clock(), AcceptLimits(half_open_per_source=2))
+    assert [come_in(gate, link, "192.0.2.1") for link in (1, 2, 3)] == [True, True, False]
+    assert come_in(gate, 4, "192.0.2.2")
+    gate.handle_event(up(1))
+    assert come_in(gate, 5, "192.0.2.1")
+    assert gate.half_open == 3
+    gate.handle_event(down(5))
+    assert come_in(gate, 6, "192.0.2.1")
+    assert gate.refusals == {**dict.fromkeys(Refusal, 0), Refusal.HALF_OPEN_SOURCE: 1}
+    assert gate.accepted == 5
+
+
+def test_half_open_streams_are_bounded_in_all() -> None:
+    gate = AcceptGate(Clock(), AcceptLimits(half_open=3))
+    assert [come_in(gate, link, f"192.0.2.{link}") for link in range(1, 5)] == [True, True, True, False]
+    gate.handle_event(down(2))
+    assert come_in(gate, 5, "192.0.2.5")
+    assert gate.refusals[Refusal.HALF_OPEN] == 1
+
+
+def test_all_streams_of_one_source_are_bounded() -> None:
+    gate = AcceptGate(Clock(), AcceptLimits(links_per_source=3))
+    for link in range(1, 4):
+        assert come_in(gate, link, "192.0.2.1")
+        gate.handle_event(up(link))
+    assert not come_in(gate, 4, "192.0.2.1")
+    assert gate.refusals[Refusal.LINKS_SOURCE] == 1
+    gate.handle_event(down(2))
+    assert come_in(gate, 5, "192.0.2.1")
+
+
+def test_accepts_of_one_source_have_a_rate_and_a_burst() -> None:
+    clock = Clock()
+    gate = AcceptGate(clock, AcceptLimits(accepts_per_second=2, accepts_burst=3))
+    for link in range(1, 6):
+        assert come_in(gate, link, "192.0.2.1") is (link <= 3)
+        gate.handle_event(down(link))
+    clock.now += 0.5
+    assert come_in(gate, 6, "192.0.2.1")
+    assert not come_in(gate, 7, "192.0.2.1")
+    clock.now += 1000
+    assert [come_in(gate, link, "192.0.2.1") for link in range(8, 12)] == [True, True, True, False]
+    assert gate.refusals[Refusal.RATE_SOURCE] == 4
+
+
+def test_whoever_asked_is_told_of_refusals() -> None:
+    told: list[tuple[Refusal, str]] = []
+    gate = AcceptGate(Clock(), AcceptLimits(links_per_source=0), lambda *refusal: told.append(refusal))
+    assert not gate.admit("2001:db8:1:2:3::4")
+    assert told == [(Refusal.LINKS_SOURCE, "2001:db8:1:2::/64")]
+
+
+def test_other_links_and_events_do_not_matter() -> None:
+    gate = AcceptGate(Clock())
+    for event in (up(7), down(7), NodeSeen(KEY)):
+        gate.handle_event(event)
+    assert gate.half_open == 0
+
+
+def test_sources_without_streams_are_forgotten_when_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "MAX_REMEMBERED", 4)
+    gate = AcceptGate(Clock())
+    assert come_in(gate, 1, "192.0.2.1")
+    for number in range(2, 100):
+        assert gate.admit(f"192.0.2.{number}")
+    assert len(gate._sources) <= 4
+    gate.handle_event(down(1))
+
+
+@pytest.mark.parametrize(
+    ("host", "source"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+    ],
+)
+def test_a_source_is_an_ipv4_address_or_a_64_prefix(host: str, source: str) -> None:
+    assert source_of(host) == source
