@@ -152,7 +152,7 @@ class AdminBackend:
         try:
             self._dialer.add(body.uri, "api")
         except ValueError as error:
-            raise AdminError("bad_request", str(error), "a peer is written tcp://HOST:PORT") from error
+            raise _bad_uri(error) from error
         added = next((dial for dial in self._dialer.peers() if dial.uri not in before), None)
         if added is None:
             raise AdminError("conflict", f"{body.uri} is already configured", "nothing needs to be done")
@@ -236,6 +236,12 @@ def _identifier(text: str) -> Identifier:
         raise AdminError(
             "bad_request", str(error), "give 64 hexadecimal digits or an address that begins with fd"
         ) from error
+
+
+def _bad_uri(error: ValueError) -> AdminError:
+    """The dialer's sentence, which names what would be right after a semicolon."""
+    message, _, remedy = str(error).partition("; ")
+    return AdminError("bad_request", message, remedy or "write tcp://host:port")
 
 
 def _sample(row: PeeringSnapshot, now: Now) -> Sample:

@@ -29,7 +29,7 @@ _REMEDIES = {
 
 
 def open_listener(path: Path, mode: int, group: str | int | None) -> socket.socket:
-    """A listening, non-blocking Unix socket at ``path``, with these permission bits and this group.
+    """A listening, non-blocking Unix socket at ``path``, with these permission bits and this group (name or number).
 
     The mode is set before the file exists and the group before anybody can connect. Raises
     AdminSocketError.
@@ -67,6 +67,8 @@ def _publish(listener: socket.socket, path: Path, mode: int, group_id: int | Non
 def _group_id(group: str | int | None) -> int | None:
     if group is None or isinstance(group, int):
         return group
+    if group.isdecimal():
+        return int(group)
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How pineconectl fails: one line on standard error that names the remedy, and an exit code per kind."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import click
+
+from pineconed.admin.client import ClientError, NoDaemonError, NotPermittedError
+from pineconed.cli.output import OutputError
+from pineconed.cli.units import printable
+
+PROGRAM = "pineconectl"
+
+
+class ExitCode(IntEnum):
+    """What the exit code tells a script."""
+
+    DONE = 0
+    REFUSED = 1
+    USAGE = 2
+    NO_DAEMON = 3
+    NOT_PERMITTED = 4
+
+
+def failure_of(error: Exception) -> tuple[ExitCode, str] | None:
+    """The exit code and the line for an error; None for one that is a mistake in the program."""
+    if isinstance(error, click.ClickException):
+        return ExitCode.USAGE, _line(error.format_message(), _usage_remedy(error))
+    return _client_failure(error)
+
+
+def _client_failure(error: Exception) -> tuple[ExitCode, str] | None:
+    if isinstance(error, OutputError):
+        return ExitCode.REFUSED, _line(f"cannot write the answer: {error}", "look at where it goes")
+    if not isinstance(error, ClientError):
+        return None
+    code = ExitCode.REFUSED
+    if isinstance(error, NoDaemonError):
+        code = ExitCode.NO_DAEMON
+    elif isinstance(error, NotPermittedError):
+        code = ExitCode.NOT_PERMITTED
+    return code, _line(str(error), error.remedy)
+
+
+def _usage_remedy(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if isinstance(context, click.Context) else PROGRAM
+    return f"see '{command} --help'"
+
+
+def _line(message: str, remedy: str) -> str:
+    text = " ".join(message.split()).rstrip(".")
+    return printable(f"{PROGRAM}: {text}; {remedy}")

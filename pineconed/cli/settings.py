@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that every command takes, before its name or after it: ``--json`` and ``--socket``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from pineconed.admin.client import DEFAULT_SOCKET, AdminClient
+
+SOCKET_VARIABLE = "PINECONED_ADMIN_SOCKET"
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the common options say, wherever they stood."""
+
+    json: bool = False
+    socket: str = DEFAULT_SOCKET
+
+    def client(self) -> AdminClient:
+        """Calls to the daemon at the socket."""
+        return AdminClient(self.socket)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keep a given value; that after the command overrides that before it."""
+    if value is not None and value is not False and parameter.name is not None:
+        setattr(context.ensure_object(Settings), parameter.name, value)
+
+
+def common_options(environment: bool = False) -> Callable[[CommandT], CommandT]:
+    """Give a command ``--json`` and ``--socket``; ``environment`` also reads the variable for the socket."""
+    socket = click.option(
+        "--socket",
+        metavar="F",
+        type=click.Path(),
+        envvar=SOCKET_VARIABLE if environment else None,
+        expose_value=False,
+        callback=_remember,
+        help=f"Admin socket of the daemon, or {SOCKET_VARIABLE}.  [default: {DEFAULT_SOCKET}]",
+    )
+    as_json = click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember,
+        help="Write JSON: every value in full, with stable names.",
+    )
+
+    def give(command: CommandT) -> CommandT:
+        return as_json(socket(command))
+
+    return give

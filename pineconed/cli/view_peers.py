@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``peers`` prints: a table, or with ``--long`` everything about each peer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pineconed.admin import schema
+from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_key
+from pineconed.cli.plain_rows import struct_table
+from pineconed.cli.units import (
+    NONE,
+    coords_text,
+    duration_text,
+    rate_text,
+    round_trip_text,
+    seconds_plain,
+    size_text,
+)
+
+_STYLES = {"up": "green", "handshake": "yellow", "connecting": "yellow", "waiting": "red"}
+
+_NONE_UP = "No peerings. Add a peer with 'pineconectl add-peer tcp://host:port'."
+
+
+def peers_plain(peers: Sequence[schema.Peer]) -> list[Block]:
+    """One table of all peers with the names of the JSON; the last column may hold spaces."""
+    return [struct_table(peers, schema.Peer, last="last_error")]
+
+
+def peers_terminal(peers: Sequence[schema.Peer]) -> list[Block]:
+    """The peerings, then the configured peers that are down with the reason."""
+    linked = [peer for peer in peers if peer.state in ("up", "handshake")]
+    down = [peer for peer in peers if peer.state in ("waiting", "connecting")]
+    blocks: list[Block] = [Table(_LINKED_COLUMNS, [_linked_row(peer) for peer in linked], empty=_NONE_UP)]
+    if any(peer.is_parent for peer in linked):
+        blocks.append(Note("* the parent: the peering towards the root of the tree"))
+    if down:
+        blocks.append(Table(_DOWN_COLUMNS, [_down_row(peer) for peer in down], heading="Down"))
+    return blocks
+
+
+def peers_long(peers: Sequence[schema.Peer]) -> list[Block]:
+    """Everything about each peer, one block each."""
+    return [Facts(_facts(peer), heading=_heading(peer)) for peer in peers]
+
+
+def _heading(peer: schema.Peer) -> str:
+    if peer.port is not None:
+        return f"port {peer.port}: {peer.address}"
+    return f"{peer.state}: {peer.uri or peer.remote or NONE}"
+
+
+# ---------------------------------------------------------------- the table of peerings
+
+_LINKED_COLUMNS = (
+    Column("port", "PORT", keep=100, right=True),
+    Column("address", "ADDRESS", keep=95),
+    Column("uri", "URI", keep=90, flexible=True),
+    Column("direction", "DIRECTION", keep=50),
+    Column("type", "TYPE", keep=40),
+    Column("uptime_seconds", "UP FOR", keep=70, right=True),
+    Column("rtt_seconds", "RTT", keep=85, right=True),
+    Column("rx_bytes_per_second", "IN/S", keep=80, right=True),
+    Column("tx_bytes_per_second", "OUT/S", keep=80, right=True),
+    Column("rx_traffic_bytes", "TRAFFIC IN", keep=65, right=True),
+    Column("tx_traffic_bytes", "TRAFFIC OUT", keep=65, right=True),
+    Column("rx_protocol_bytes", "PROTOCOL IN", keep=30, right=True),
+    Column("tx_protocol_bytes", "PROTOCOL OUT", keep=30, right=True),
+    Column("drops", "DROPS", keep=60, right=True),
+    Column("coords", "COORDS", keep=35),
+    Column("public_key", "PUBLIC KEY", keep=45, shorten=short_key),
+)
+
+
+def _linked_row(peer: schema.Peer) -> list[Cell]:
+    drops = sum(peer.drops.values())
+    return [
+        cell(peer.port, f"{NONE if peer.port is None else peer.port}{'*' if peer.is_parent else ''}"),
+        cell(peer.address, peer.address or f"({peer.state})", "" if peer.address else _STYLES[peer.state]),
+        cell(peer.uri, peer.uri or peer.remote or NONE),
+        cell(peer.direction),
+        cell(peer.type),
+        cell(peer.uptime_seconds, duration_text(peer.uptime_seconds)),
+        cell(peer.rtt_seconds, round_trip_text(peer.rtt_seconds)),
+        cell(peer.rx_bytes_per_second, rate_text(peer.rx_bytes_per_second)),
+        cell(peer.tx_bytes_per_second, rate_text(peer.tx_bytes_per_second)),
+        cell(peer.rx_traffic_bytes, size_text(peer.rx_traffic_bytes)),
+        cell(peer.tx_traffic_bytes, size_text(peer.tx_traffic_bytes)),
+        cell(peer.rx_protocol_bytes, size_text(peer.rx_protocol_bytes)),
+        cell(peer.tx_protocol_bytes, size_text(peer.tx_protocol_bytes)),
+        cell(drops, f"{drops:,}", "yellow" if drops else ""),
+        cell(coords_text(peer.coords)),
+        cell(peer.public_key),
+    ]
+
+
+# ---------------------------------------------------------------- the table of those that are down
+
+_DOWN_COLUMNS = (
+    Column("uri", "URI", keep=100, flexible=True),
+    Column("state", "STATE", keep=70),
+    Column("next_try_seconds", "NEXT TRY", keep=80, right=True),
+    Column("attempts", "TRIES", keep=60, right=True),
+    Column("last_error", "LAST ERROR", keep=90, flexible=True),
+)
+
+
+def _down_row(peer: schema.Peer) -> list[Cell]:
+    wait = peer.next_try_seconds
+    return [
+        cell(peer.uri),
+        cell(peer.state, style=_STYLES[peer.state]),
+        cell(wait, "now" if wait is None else f"in {duration_text(wait)}"),
+        cell(peer.attempts),
+        cell(peer.last_error),
+    ]
+
+
+# ---------------------------------------------------------------- everything about a peer
+
+
+def _facts(peer: schema.Peer) -> list[Fact]:
+    return [
+        Fact("port", "port", cell(peer.port)),
+        Fact("public_key", "public key", cell(peer.public_key), short_key),
+        Fact("address", "address", cell(peer.address)),
+        Fact("uri", "URI", cell(peer.uri)),
+        Fact("remote", "remote end", cell(peer.remote)),
+        Fact("direction", "direction", cell(peer.direction)),
+        Fact("type", "type", cell(peer.type)),
+        Fact("zone", "zone", cell(peer.zone)),
+        Fact("state", "state", cell(peer.state, style=_STYLES[peer.state])),
+        Fact("source", "configured by", cell(peer.source, peer.source or "nobody")),
+        Fact("is_parent", "parent", cell(_yes(peer.is_parent))),
+        Fact("announced", "announced", cell(_yes(peer.announced))),
+        Fact("coords", "coords", cell(coords_text(peer.coords))),
+        Fact("root", "root", cell(peer.root.public_key if peer.root else None), short_key),
+        Fact("uptime_seconds", "up for", _span(peer.uptime_seconds)),
+        Fact("idle_seconds", "last heard", _span(peer.idle_seconds, " ago")),
+        Fact("rtt_seconds", "round trip", _round_trip(peer)),
+        *_byte_facts(peer),
+        Fact("rx_frames", "frames in", cell(peer.rx_frames, f"{peer.rx_frames:,}")),
+        Fact("tx_frames", "frames out", cell(peer.tx_frames, f"{peer.tx_frames:,}")),
+        Fact("queued_bytes", "queued", cell(peer.queued_bytes, size_text(peer.queued_bytes))),
+        Fact("drops", "drops", _drops(peer.drops)),
+        Fact("attempts", "tries", cell(peer.attempts)),
+        Fact("next_try_seconds", "next try", _span(peer.next_try_seconds)),
+        Fact("last_error", "last error", cell(peer.last_error)),
+    ]
+
+
+def _byte_facts(peer: schema.Peer) -> list[Fact]:
+    sizes = (
+        ("rx_bytes", "in", peer.rx_bytes),
+        ("tx_bytes", "out", peer.tx_bytes),
+        ("rx_traffic_bytes", "traffic in", peer.rx_traffic_bytes),
+        ("tx_traffic_bytes", "traffic out", peer.tx_traffic_bytes),
+        ("rx_protocol_bytes", "protocol in", peer.rx_protocol_bytes),
+        ("tx_protocol_bytes", "protocol out", peer.tx_protocol_bytes),
+    )
+    rates = (
+        ("rx_bytes_per_second", "rate in", peer.rx_bytes_per_second),
+        ("tx_bytes_per_second", "rate out", peer.tx_bytes_per_second),
+    )
+    facts = [Fact(name, title, cell(size, size_text(size))) for name, title, size in sizes]
+    return facts + [Fact(name, title, cell(seconds_plain(r, 0), rate_text(r))) for name, title, r in rates]
+
+
+def _span(seconds: float | None, after: str = "") -> Cell:
+    human = NONE if seconds is None else duration_text(seconds) + after
+    return cell(seconds_plain(seconds), human)
+
+
+def _round_trip(peer: schema.Peer) -> Cell:
+    return cell(seconds_plain(peer.rtt_seconds, 6), round_trip_text(peer.rtt_seconds))
+
+
+def _drops(drops: dict[str, int]) -> Cell:
+    causes = [f"{count:,} {cause.replace('_', ' ')}" for cause, count in sorted(drops.items()) if count]
+    return cell(sum(drops.values()), ", ".join(causes) or "0", "yellow" if causes else "")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

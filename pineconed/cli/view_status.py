@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``status``, ``routes``, ``add-peer``, ``remove-peer`` and ``version`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pineconed.admin import schema
+from pineconed.cli.blocks import Block, Cell, Fact, Facts, Line, Note, cell, short_key
+from pineconed.cli.units import NONE, coords_text, duration_text, seconds_plain
+
+_METHODS = {
+    "local": "stays here: it is for this node",
+    "tree": "by the tree: the coords of the destination are known",
+    "snake": "by the snake: towards the key",
+    "none": "nowhere: it would be dropped",
+}
+
+
+def status_blocks(status: schema.Status) -> list[Block]:
+    """The node as a whole."""
+    facts = [
+        Fact("version", "version", cell(status.version)),
+        Fact("address", "address", cell(status.address, style="bold")),
+        Fact("public_key", "public key", cell(status.public_key), short_key),
+        Fact("uptime_seconds", "up for", _duration(status.uptime_seconds)),
+        Fact("peers", "peers", _peers(status)),
+        Fact(
+            "peers_down", "peers down", cell(status.peers_down, style="yellow" if status.peers_down else "")
+        ),
+        Fact("tun", "interface", cell(status.tun, None if status.tun else "none: a pure router")),
+        Fact("listeners", "listens at", cell(",".join(status.listeners), _listeners(status.listeners))),
+        Fact("coords", "coords", cell(coords_text(status.coords))),
+        Fact("root.public_key", "root of the tree", _root(status), short_key),
+        Fact("root.sequence", "root sequence", cell(status.root.sequence)),
+        Fact("parent", "parent", _parent(status), short_key),
+    ]
+    blocks: list[Block] = [Facts(facts)]
+    for name, heading, counts in (
+        ("drops", "Dropped since the start", status.drops),
+        ("counters", "Counted since the start", status.counters),
+    ):
+        if any(counts.values()):
+            blocks.append(_counts(name, heading, counts))
+    return blocks
+
+
+def _peers(status: schema.Status) -> Cell:
+    return cell(status.peers, f"{status.peers} up", "green" if status.peers else "yellow")
+
+
+def _duration(seconds: float) -> Cell:
+    return cell(seconds_plain(seconds), duration_text(seconds))
+
+
+def _listeners(listeners: Sequence[str]) -> str:
+    return ", ".join(listeners) or "nowhere: this node only dials"
+
+
+def _root(status: schema.Status) -> Cell:
+    own = status.root.public_key == status.public_key
+    return cell(status.root.public_key, "this node" if own else None)
+
+
+def _parent(status: schema.Status) -> Cell:
+    return cell(status.parent, None if status.parent else "none: this node is the root")
+
+
+def _counts(name: str, heading: str, counts: dict[str, int]) -> Facts:
+    rows = [(cause, count) for cause, count in sorted(counts.items()) if count]
+    return Facts(
+        [
+            Fact(f"{name}.{cause}", cause.replace("_", " "), cell(count, f"{count:,}"))
+            for cause, count in rows
+        ],
+        heading,
+    )
+
+
+def route_blocks(route: schema.Route) -> list[Block]:
+    """Where a frame for a node would leave, and why."""
+    next_hop = NONE if route.next_port is None else f"port {route.next_port}, {route.next_address}"
+    facts = [
+        Fact("address", "to", cell(route.address, style="bold")),
+        _destination(route),
+        Fact("method", "goes", cell(route.method, _METHODS[route.method], _route_style(route))),
+        Fact("next_port", "next hop", cell(route.next_port, next_hop)),
+        Fact("next_key", "next hop's key", cell(route.next_key), short_key),
+        Fact("next_address", "", cell(route.next_address)),
+        Fact("explanation", "why", cell(route.explanation)),
+    ]
+    return [Facts(facts)]
+
+
+def _destination(route: schema.Route) -> Fact:
+    key = route.destination_key
+    if route.exact:
+        return Fact("destination_key", "key", cell(key), short_key)
+    return Fact("destination_key", "key", cell(key, f"{key[:30]}… (all that an address tells)"))
+
+
+def _route_style(route: schema.Route) -> str:
+    return "yellow" if route.method == "none" else "green"
+
+
+def added_blocks(added: schema.AddedPeer) -> list[Block]:
+    """A peer is dialled from now on."""
+    return [
+        Line(f"dialling {added.uri}"),
+        Note(
+            "See 'pineconectl peers' for how it goes. The daemon forgets it when it stops; to keep it, "
+            "add it to 'connect' in /etc/pineconed/pineconed.toml."
+        ),
+    ]
+
+
+def removed_blocks(removed: schema.RemovedPeers) -> list[Block]:
+    """What a removal ended, one line each, and what will undo it."""
+    blocks: list[Block] = [Line(_removed_text(peer)) for peer in removed.removed]
+    if any(peer.source == "file" for peer in removed.removed):
+        blocks.append(Note("It is in the configuration file and so is back when the daemon starts again."))
+    if any(peer.source is None for peer in removed.removed):
+        blocks.append(Note("A peer that dials this node, or is found on the local network, may come back."))
+    return blocks
+
+
+def _removed_text(peer: schema.RemovedPeer) -> str:
+    parts = []
+    if peer.port is not None:
+        parts.append(f"closed port {peer.port} to {peer.public_key}")
+    if peer.source is not None:
+        parts.append(f"no longer dialling {peer.uri}")
+    return ", ".join(parts) or f"closed {peer.uri}"
