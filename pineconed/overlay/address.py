@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IPv6 addresses and the keys that they stand for (protocol section 11)."""
+
+from typing import Final
+
+ADDRESS_LENGTH: Final = 16
+
+OVERLAY_BYTE: Final = 0xFD
+"""The first byte of every overlay address: the prefix fd00::/8."""
+
+OVERLAY_PREFIX: Final = bytes((OVERLAY_BYTE,))
+
+KEY_PREFIX_LENGTH: Final = ADDRESS_LENGTH - len(OVERLAY_PREFIX)
+"""How many bytes of a key its address shows."""
+
+KEY_PADDING: Final = bytes(32 - KEY_PREFIX_LENGTH)
+"""What stands for the rest of a key of which only the address is known."""
+
+
+def address_of(public_key: bytes) -> bytes:
+    """The 16-byte address of the node with this key."""
+    return OVERLAY_PREFIX + public_key[:KEY_PREFIX_LENGTH]
+
+
+def destination_key_of(address: bytes) -> bytes:
+    """The 32-byte destination key for an overlay address: what it shows of the node's key, padded with zeros.
+
+    ValueError for an address that is not one of the overlay.
+    """
+    if not is_overlay_address(address):
+        raise ValueError(f"{address.hex()} is no address in fd00::/8")
+    return address[len(OVERLAY_PREFIX) :] + KEY_PADDING
+
+
+def is_overlay_address(address: bytes) -> bool:
+    """Whether these are the 16 bytes of an address in fd00::/8."""
+    return len(address) == ADDRESS_LENGTH and address[0] == OVERLAY_BYTE
