@@ -96,6 +96,11 @@ class AdminSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """`mode` as a number."""
         return int(self.mode, 8)
 
+    @property
+    def group_name(self) -> str | int | None:
+        """`group` as a name, a number, or None to leave the socket's group alone."""
+        return int(self.group) if self.group.isdecimal() else self.group or None
+
 
 class LogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the daemon writes to its standard error."""

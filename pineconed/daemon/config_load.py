@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pineconed.daemon.config import DEFAULT_CONFIG_PATH, Config
 from pineconed.daemon.config_check import Problem, build, check
@@ -37,10 +37,15 @@ class ConfigError(Exception):
 
 
 class Loaded(NamedTuple):
-    """A usable configuration and the file that it was read from; None when there was no file."""
+    """A usable configuration.
+
+    `source` is the file that it was read from, None when there was none; `connect_source` tells where
+    its `connect` stands.
+    """
 
     config: Config
     source: Path | None
+    connect_source: Literal["file", "flag"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def load(path: Path | None, overrides: Overrides) -> Loaded:
     flags = overrides.as_data()
     if problems := check(flags):
         raise ConfigError("\n".join(f"{_FLAGS[str(path[0])]}: {text}" for path, text in problems))
-    return Loaded(build(_merge(data, flags)), source)
+    return Loaded(build(_merge(data, flags)), source, "flag" if overrides.connect else "file")
 
 
 def _read(path: Path | None) -> tuple[str, Path | None]:

@@ -34,15 +34,23 @@ class _Row:
 
 
 class LogLimiter:
-    """Passes a bounded number of lines on to `write`. `clock` gives seconds that only grow."""
+    """Passes a bounded number of lines on to `write`, and costs next to nothing for those below the level.
 
-    def __init__(self, write: Write, clock: Callable[[], float]) -> None:
+    `wanted` tells whether lines of a level are written at all, `clock` gives seconds that only grow.
+    """
+
+    def __init__(self, write: Write, wanted: Callable[[Level], bool], clock: Callable[[], float]) -> None:
         self._write = write
+        self._wanted = wanted
         self._clock = clock
         self._rows: dict[tuple[str, str], _Row] = {}
 
-    def log(self, level: Level, event: str, *, cause: str, peer: str, burst: int = 1, **fields: Any) -> None:
+    def log(
+        self, level: Level, event: str, fields: dict[str, Any], *, cause: str, peer: str, burst: int = 1
+    ) -> None:
         """Write a line, unless this cause and peer have had `burst` of them in this window."""
+        if not self._wanted(level):
+            return
         now = self._clock()
         row = self._row(cause, peer, burst, now)
         if row.left:
@@ -53,7 +61,7 @@ class LogLimiter:
             row.last = (level, event, fields)
 
     def flush(self) -> None:
-        """Call now and then: tells what was left out in windows that are over, forgets what has gone quiet."""
+        """Call now and then: tells what was left out in windows that are over, forgets the quiet ones."""
         now = self._clock()
         for pair, row in list(self._rows.items()):
             if now < row.until:

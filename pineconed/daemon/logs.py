@@ -7,20 +7,18 @@ from other nodes: no value can fake a line or steer a terminal.
 """
 
 import contextlib
-import json
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
-from pineconed.daemon.config import LogLevel, LogSection
+from pineconed.daemon.config import LogLevel as Level
+from pineconed.daemon.config import LogSection
 
 _NUMBERS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES: Mapping[str, int] = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-_PLAIN = re.compile(r"[^\s\"'=\\]+")
 
 EventDict = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Any], Any]
@@ -29,21 +27,25 @@ Processor = Callable[[Any, str, Any], Any]
 class LogLevels:
     """The level in force; it can be changed while the daemon runs."""
 
-    def __init__(self, level: LogLevel) -> None:
+    def __init__(self, level: Level) -> None:
         self._level = level
 
     @property
-    def level(self) -> LogLevel:
+    def level(self) -> Level:
         """Lines below this level are not written."""
         return self._level
 
-    def set_level(self, level: LogLevel) -> None:
+    def set_level(self, level: Level) -> None:
         """Write lines of this level and above from now on."""
         self._level = level
 
+    def wants(self, level: str) -> bool:
+        """Whether lines of this level are written now."""
+        return _NUMBERS.get(level, 50) >= _NUMBERS[self._level]
+
     def __call__(self, _: Any, method: str, event: EventDict) -> EventDict:
         """As the first step of every line: drop it if it is below the level."""
-        if _NUMBERS.get(method, 50) < _NUMBERS[self._level]:
+        if not self.wants(method):
             raise structlog.DropEvent
         return event
 
@@ -85,6 +87,11 @@ def set_up_logs(section: LogSection, stream: TextIO, environment: Mapping[str, s
     return levels
 
 
+def write_line(level: str, event: str, fields: Mapping[str, Any]) -> None:
+    """Log one line."""
+    getattr(structlog.get_logger(), level)(event, **fields)
+
+
 def _is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Whether `stream` is the one that systemd has connected to its journal (sd_journal_print(3))."""
     try:
@@ -111,16 +118,12 @@ def _text_steps(section: LogSection, stream: TextIO, environment: Mapping[str, s
 
 
 def _escape(_: Any, __: str, event: EventDict) -> EventDict:
-    """Quote what would not be read back as one value, and escape what cannot be printed."""
-    return {key: _quoted(key, value) for key, value in event.items()}
+    """Write out what cannot be printed, such as line ends, as Python would."""
+    return {key: _printable(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
-def _quoted(key: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if value.isprintable() and (key == "event" or _PLAIN.fullmatch(value)):
-        return value
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _with_priority(_: Any, method: str, line: str) -> str:
@@ -133,6 +136,5 @@ class _LibraryLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         level = record.levelname.lower()
-        method = level if level in _NUMBERS else "error"
-        write = getattr(structlog.get_logger(), method)
-        write(record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        fields = {"logger": record.name, "exc_info": record.exc_info}
+        write_line(level if level in _NUMBERS else "error", record.getMessage(), fields)

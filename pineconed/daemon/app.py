@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition: every part of the daemon, opened in order and closed in the opposite one.
+
+key, locks       who we are, and that nobody else is
+node, driver     the protocol core, and what moves its bytes
+listeners        where others reach us
+TUN device       where this host's packets come and go
+dialer           the configured peers
+admin server     what pineconectl talks to
+upkeep           once a second: dials that failed, lines left out of the log
+"""
+
+import asyncio
+import os
+import secrets
+from contextlib import AsyncExitStack
+from ipaddress import IPv6Address
+
+import structlog
+
+from pineconed import __version__
+from pineconed.daemon.config_load import Loaded
+from pineconed.daemon.driver import Driver
+from pineconed.daemon.errors import StartError
+from pineconed.daemon.event_log import EventLog
+from pineconed.daemon.identity import open_key
+from pineconed.daemon.lock import claim_socket, lock_key
+from pineconed.daemon.log_limiter import LogLimiter
+from pineconed.daemon.logs import LogLevels, write_line
+from pineconed.daemon.notify import ServiceNotifier
+from pineconed.daemon.time_source import read_now
+from pineconed.node import Node
+from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.signing import Ed25519Signer, verify_ed25519
+from pineconed.transport.dialer import Dialer, DialSettings
+from pineconed.transport.gate import AcceptGate, AcceptLimits, source_of
+from pineconed.transport.listener import ListenError, TcpListener
+from pineconed.transport.stream import SocketStream, Stream
+from pineconed.transport.uri import parse_listen_uri
+from pineconed.tun.errors import TunError
+
+STOP_SECONDS = 1.5
+"""How long closing may take before what is left of it is abandoned."""
+
+UPKEEP_SECONDS = 1.0
+STOPPING = "the daemon stops"
+
+_log = structlog.get_logger(__name__)
+
+
+class Daemon:
+    """One running pineconed. `run` returns after `stop`; it raises StartError when the daemon cannot run."""
+
+    def __init__(self, loaded: Loaded, log_levels: LogLevels, notifier: ServiceNotifier) -> None:
+        self._config = loaded.config
+        self._loaded = loaded
+        self._log_levels = log_levels
+        self._notifier = notifier
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._upkeep: asyncio.TimerHandle | None = None
+        self._parts = AsyncExitStack()
+        self._limiter = LogLimiter(write_line, log_levels.wants, _seconds)
+        self._events = EventLog(self._limiter)
+        self._listeners: list[TcpListener] = []
+        self._tun_name: str | None = None
+
+    def stop(self) -> None:
+        """Let `run` close everything and return; may be called at any moment, also while it still opens."""
+        if not self._over.done():
+            self._over.set_result(None)
+
+    async def run(self) -> None:
+        """Open everything, stay until `stop`, close everything."""
+        opening = self._loop.create_task(self._open())
+        try:
+            await asyncio.wait({opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+                await self._over
+        finally:
+            opening.cancel()
+            await asyncio.wait({opening})
+            await self._close()
+        _log.info("pineconed has stopped")
+
+    async def _close(self) -> None:
+        self._notifier.stopping()
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._parts.aclose()
+        except TimeoutError:
+            _log.warning("not everything could be closed in time", seconds=STOP_SECONDS)
+
+    # ---------------------------------------------------------------- opening, in order
+
+    async def _open(self) -> None:
+        node = self._open_node()
+        driver = Driver(node, read_now, self._loop)
+        self._parts.callback(driver.close, STOPPING)
+        driver.subscribe(self._events.handle_event)
+        driver.start()
+        await self._open_listeners(driver)
+        if self._config.tun.enabled:
+            await self._open_tun(driver, node.address)
+        dialer = self._open_dialer(driver)
+        if self._config.admin.enabled:
+            await self._open_admin(node, driver, dialer)
+        self._keep_up(node, dialer)
+        self._announce(node)
+        self._notifier.ready()
+
+    def _open_node(self) -> Node:
+        config = self._config
+        key = open_key(config.node.key_file)
+        self._parts.callback(os.close, key.descriptor)
+        if not lock_key(key.descriptor, config.node.key_file):
+            _log.warning("the key file cannot be locked here; never run two daemons with it")
+        if key.created:
+            _log.info("made a new key", file=str(config.node.key_file))
+        if config.admin.enabled:
+            self._parts.callback(claim_socket(config.admin.socket).release)
+        return Node(
+            signer=Ed25519Signer(key.seed),
+            verifier=verify_ed25519,
+            flow_key=secrets.token_bytes(16),
+            now=read_now(),
+            mtu=config.tun.mtu,
+        )
+
+    async def _open_listeners(self, driver: Driver) -> None:
+        peering = self._config.peering
+        limits = AcceptLimits(
+            half_open=peering.half_open,
+            half_open_per_source=peering.half_open_per_source,
+            links_per_source=peering.links_per_source,
+            accepts_per_second=peering.accepts_per_second,
+            accepts_burst=peering.accepts_burst,
+        )
+        gate = AcceptGate(_seconds, limits, self._events.refused)
+        driver.subscribe(gate.handle_event)
+        for text in self._config.listen:
+            await self._open_listener(text, gate, driver)
+
+    async def _open_listener(self, text: str, gate: AcceptGate, driver: Driver) -> None:
+        def attach(stream: SocketStream) -> int:
+            uri = f"tcp://{stream.remote}"
+            return self._attach(driver, stream, LinkOptions(PeerType.REMOTE, "", uri, Direction.INBOUND))
+
+        uri = parse_listen_uri(text)
+        listener = TcpListener(uri.host, uri.port, gate, attach)
+        try:
+            await listener.start()
+        except ListenError as error:
+            raise StartError(f"{uri}: {error}") from error
+        self._parts.push_async_callback(listener.close)
+        self._listeners.append(listener)
+
+    async def _open_tun(self, driver: Driver, address: bytes) -> None:
+        from pineconed.tun.attach import foreign_unique_locals, open_tun  # noqa: PLC0415 (pyroute2: 0.2 s)
+
+        wanted = self._config.tun
+        try:
+            device = await open_tun(wanted.name, address, wanted.mtu, route=wanted.route)
+            self._parts.callback(device.close)
+            driver.attach_tun(device, self._lose_tun)
+            self._parts.callback(driver.detach_tun)
+            self._tun_name = device.name
+            if wanted.route:
+                self._warn_of_neighbours(await foreign_unique_locals(device.name))
+        except TunError as error:
+            raise StartError(str(error)) from error
+
+    def _open_dialer(self, driver: Driver) -> Dialer:
+        def attach(stream: Stream, options: LinkOptions) -> int:
+            return self._attach(driver, stream, options)
+
+        peering = self._config.peering
+        dialer = Dialer(attach, DialSettings(peering.backoff_min, peering.backoff_max))
+        self._parts.push_async_callback(dialer.close)
+        driver.subscribe(dialer.handle_event)
+        for uri in self._config.connect:
+            dialer.add(uri, self._loaded.connect_source)
+        return dialer
+
+    async def _open_admin(self, node: Node, driver: Driver, dialer: Dialer) -> None:
+        from pineconed.admin.errors import AdminSocketError  # noqa: PLC0415
+        from pineconed.admin.handlers import AdminBackend  # noqa: PLC0415
+        from pineconed.admin.server import AdminServer  # noqa: PLC0415 (aiohttp: 0.3 s and 30 MB)
+
+        backend = AdminBackend(
+            node,
+            driver,
+            dialer,
+            self._log_levels,
+            __version__,
+            clock=read_now,
+            tun_name=self._tun_name,
+            listeners=self._listening,
+        )
+        admin = self._config.admin
+        server = AdminServer(backend, admin.socket, admin.mode_bits, admin.group_name)
+        try:
+            await server.start()
+        except AdminSocketError as error:
+            raise StartError(f"{error}; {error.remedy}") from error
+        self._parts.push_async_callback(server.close)
+
+    # ---------------------------------------------------------------- while it runs
+
+    def _attach(self, driver: Driver, stream: Stream, options: LinkOptions) -> int:
+        link = driver.attach(stream, options)
+        host = stream.remote.rpartition(":")[0].strip("[]")
+        self._events.opened(link, stream.remote, source_of(host), options)
+        return link
+
+    def _lose_tun(self, reason: str) -> None:
+        if not self._over.done():
+            self._over.set_exception(
+                StartError(f"the interface {self._tun_name} is gone ({reason}); start the daemon again")
+            )
+
+    def _keep_up(self, node: Node, dialer: Dialer) -> None:
+        """Do the small work of every second, and come back in one."""
+        peers = dialer.peers()
+        node.configured_peers = len(peers)
+        self._events.dialled(peers)
+        self._limiter.flush()
+        self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self._keep_up, node, dialer)
+
+    # ---------------------------------------------------------------- telling the operator
+
+    def _listening(self) -> list[str]:
+        return [f"tcp://{address}" for listener in self._listeners for address in listener.addresses]
+
+    def _warn_of_neighbours(self, neighbours: list[str]) -> None:
+        for neighbour in neighbours:
+            _log.warning(
+                "this host uses fd00::/8 for something else too",
+                found=neighbour,
+                remedy="if that gets mixed up, set tun.route = false and add the routes that you want",
+            )
+
+    def _announce(self, node: Node) -> None:
+        config = self._config
+        _log.info(
+            "pineconed is ready",
+            version=__version__,
+            address=str(IPv6Address(node.address)),
+            key=node.public_key.hex(),
+            listen=",".join(self._listening()) or "none",
+            connect=len(config.connect),
+            tun=self._tun_name or "none",
+            admin=str(config.admin.socket) if config.admin.enabled else "none",
+            config=str(self._loaded.source or "defaults"),
+        )
+
+
+def _seconds() -> float:
+    return read_now().seconds

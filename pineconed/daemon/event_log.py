@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns what happens in the node and at its edge into log lines.
+
+Nearly all of it is caused by other nodes, so nearly every line goes through the limiter. A peering that
+ends makes one line, whoever ended it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+from pineconed.daemon.log_limiter import Level, LogLimiter
+from pineconed.router.events import (
+    CloseLink,
+    Event,
+    LinkAnnounced,
+    LinkDown,
+    LinkUp,
+    NodeSeen,
+    ParentChanged,
+    PeerMisbehaved,
+    RootChanged,
+)
+from pineconed.router.peer import Direction, LinkOptions
+
+_ENDS_BURST = 5
+"""Peerings of one source whose begin and end are told one by one; several hosts may share an address."""
+
+_NETWORK = "(network)"
+
+
+class DialRow(Protocol):
+    """What the dialer tells of a configured peer."""
+
+    @property
+    def uri(self) -> str:
+        """Its URI."""
+
+    @property
+    def attempts(self) -> int:
+        """Tries since it last worked."""
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last try or peering ended."""
+
+    @property
+    def next_try_seconds(self) -> float | None:
+        """Seconds until the next try, None while there is no need to wait."""
+
+
+class _Link(NamedTuple):
+    """A link as its lines show it. `peer` is the name under which the limiter counts."""
+
+    peer: str
+    fields: dict[str, str]
+
+
+_UNKNOWN = _Link("(unknown)", {})
+
+
+class EventLog:
+    """Follows links, dials and refused connections by what it is told, and logs them."""
+
+    def __init__(self, limiter: LogLimiter) -> None:
+        self._limiter = limiter
+        self._links: dict[int, _Link] = {}
+        self._at_fault: set[int] = set()
+        self._tries: dict[str, int] = {}
+        self._connected: set[str] = set()
+        self._root_key: bytes | None = None
+
+    def opened(self, link: int, remote: str, source: str, options: LinkOptions) -> None:
+        """A stream to `remote` is now this link; `source` is the address or network that it comes from."""
+        fields = {"direction": options.direction.value, "remote": remote}
+        if options.direction is Direction.OUTBOUND:
+            fields["uri"] = source = options.uri
+            self._connected.add(options.uri)
+        self._links[link] = _Link(source, fields)
+        self._link_line("debug", "connection opened", link)
+
+    def refused(self, limit: str, source: str) -> None:
+        """An inbound connection was closed at once, because of a limit."""
+        fields = {"limit": limit, "source": source}
+        self._limiter.log("warning", "connection refused", fields, cause=limit, peer=source)
+
+    def dialled(self, rows: Iterable[DialRow]) -> None:
+        """Call now and then with all configured peers: logs the tries that failed to connect since then."""
+        tries = {}
+        for row in rows:
+            tries[row.uri] = row.attempts
+            if row.next_try_seconds is not None and row.attempts > self._tries.get(row.uri, 0):
+                self._dial_failed(row)
+        self._tries = tries
+        self._connected &= tries.keys()
+
+    def handle_event(self, event: Event) -> None:
+        """Log one event of the node, if it is worth a line."""
+        match event:
+            case LinkUp(link, port, public_key):
+                self._link_line("debug", "handshake done", link, port=port, key=public_key.hex())
+            case LinkAnnounced(link, port, public_key):
+                self._link_line("info", "peering up", link, _ENDS_BURST, port=port, key=public_key.hex())
+            case CloseLink(link, _, True):
+                self._at_fault.add(link)
+            case LinkDown():
+                self._ended(event)
+            case PeerMisbehaved(link, cause, detail):
+                self._link_line("warning", "bad frame dropped", link, cause=cause, detail=detail)
+            case RootChanged(root, coords):
+                level: Level = "debug" if root.public_key == self._root_key else "info"
+                self._root_key = root.public_key
+                self._network_line(level, "root changed", root=root.public_key.hex(), coords=list(coords))
+            case ParentChanged(parent, port):
+                self._network_line(
+                    "info", "parent changed", parent=None if parent is None else parent.hex(), port=port
+                )
+            case NodeSeen(public_key):
+                self._network_line("debug", "node seen", key=public_key.hex())
+
+    def _ended(self, event: LinkDown) -> None:
+        """One line for a peering that ends, after which nothing of it is remembered."""
+        fields: dict[str, Any] = {"reason": event.reason}
+        text = "handshake failed"
+        if event.public_key is not None and event.port is not None:
+            text = "peering down"
+            fields |= {"port": event.port, "key": event.public_key.hex()}
+        level: Level = "warning" if event.link in self._at_fault else "info"
+        self._link_line(level, text, event.link, _ENDS_BURST, **fields)
+        self._at_fault.discard(event.link)
+        self._links.pop(event.link, None)
+
+    def _dial_failed(self, row: DialRow) -> None:
+        if row.uri in self._connected:  # it did connect, and the end of that peering was logged
+            self._connected.discard(row.uri)
+            return
+        fields = {
+            "uri": row.uri,
+            "reason": row.last_error,
+            "retry_seconds": round(row.next_try_seconds or 0, 1),
+        }
+        self._limiter.log("warning", "cannot connect", fields, cause="cannot connect", peer=row.uri)
+
+    def _link_line(self, level: Level, text: str, link: int, burst: int = 1, **fields: Any) -> None:
+        known = self._links.get(link, _UNKNOWN)
+        self._limiter.log(
+            level,
+            text,
+            {**known.fields, **fields},
+            cause=f"{text} {fields.get('cause', '')}",
+            peer=known.peer,
+            burst=burst,
+        )
+
+    def _network_line(self, level: Level, text: str, **fields: Any) -> None:
+        self._limiter.log(level, text, fields, cause=text, peer=_NETWORK, burst=_ENDS_BURST)
