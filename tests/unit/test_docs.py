@@ -19,7 +19,7 @@ from pineconed.cli.main import pineconectl
 from pineconed.daemon.config import Config
 from pineconed.daemon.config_check import section_of
 from pineconed.daemon.genconf import toml_value
-from pineconed.daemon.main import pineconed
+from pineconed.daemon.main import command as pineconed
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -52,7 +52,9 @@ def section(text: str, heading: str) -> str:
     return text[start : end if end > 0 else len(text)]
 
 
-@pytest.mark.parametrize(("heading", "name", "field"), settings(), ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("heading", "name", "field"), list(settings()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_every_setting_is_described_with_its_default(
     heading: str, name: str, field: msgspec.structs.FieldInfo
 ) -> None:
@@ -91,7 +93,9 @@ def test_every_option_of_a_command_is_described(name: str) -> None:
     text = page("cli.md")
     common = text.split("## Exit codes")[0]
     own = text.split(f"### `{name}")[1].split("### ")[0]
-    missing = {option for option in option_names(pineconectl.commands[name]) if f"`{option}" not in common + own}
+    missing = {
+        option for option in option_names(pineconectl.commands[name]) if f"`{option}" not in common + own
+    }
     assert not missing
 
 
