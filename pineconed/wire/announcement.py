@@ -90,29 +90,9 @@ def decode_announcement(data: Buffer) -> Announcement:
     return Announcement(root, tuple(hops))
 
 
-def hop_count(data: Buffer) -> int:
-    """How many hops an announcement holds that parses; cheaper than parsing it. CodecError without a root."""
-    _, offset = decode_root(data)
-    count = 0
-    while len(data) - offset >= MIN_HOP_LENGTH:
-        offset += MIN_HOP_LENGTH if data[offset] < 0x80 else _hop_length(data, offset)
-        count += 1
-    return count
-
-
-def _hop_length(data: Buffer, offset: int) -> int:
-    _, key_start = varu64.decode(data, offset)
-    return key_start - offset + KEY_LENGTH + SIGNATURE_LENGTH
-
-
-def sign_announcement(announcement: Announcement, signer: Signer) -> bytes:
-    """The signature of the hop that `signer` appends; the same on every port, so one serves all peers."""
-    return signer.sign(encode_announcement(announcement))
-
-
 def append_hop(announcement: Announcement, port: int, signer: Signer) -> Announcement:
     """The announcement for the peer on `port` of `signer`, who follows `announcement`."""
-    hop = Hop(port, signer.public_key, sign_announcement(announcement, signer))
+    hop = Hop(port, signer.public_key, signer.sign(encode_announcement(announcement)))
     return replace(announcement, hops=(*announcement.hops, hop))
 
 

@@ -21,17 +21,11 @@ def encode_root(root: Root) -> bytes:
     return checked_key(root.public_key) + varu64.encode(root.sequence)
 
 
-def decode_root(
-    data: Buffer, offset: int = 0, end: int | None = None, *, minimal: bool = True
-) -> tuple[Root, int]:
-    """The root at `offset` and the offset after it.
-
-    CodecError when it is cut off, or when `minimal` is set and the sequence is longer than it needs to be.
-    """
+def decode_root(data: Buffer, offset: int = 0, end: int | None = None) -> tuple[Root, int]:
+    """The root at `offset` and the offset after it; CodecError when it is cut off or not minimal."""
     limit = len(data) if end is None else end
     key_end = offset + KEY_LENGTH
     if key_end > limit:
         raise CodecError("root cut off")
-    decode = varu64.decode_minimal if minimal else varu64.decode
-    sequence, after = decode(data, key_end, limit)
+    sequence, after = varu64.decode_minimal(data, key_end, limit)
     return Root(bytes(data[offset:key_end]), sequence), after

@@ -15,9 +15,7 @@ from pineconed.wire.announcement import (
     append_hop,
     decode_announcement,
     encode_announcement,
-    hop_count,
     iter_signed,
-    sign_announcement,
 )
 from pineconed.wire.errors import CodecError
 from pineconed.wire.root import Root, encode_root
@@ -45,7 +43,6 @@ def test_vectors(vector: dict[str, Any]) -> None:
     assert announcement.coords == tuple(vector["coords"])
     assert announcement.peer_coords == tuple(vector["peer_coords"])
     assert [key.hex() for key in announcement.signers] == [hop["public_key"] for hop in vector["hops"]]
-    assert hop_count(encoded) == len(vector["hops"])
     for public_key, message, signature, _ in iter_signed(announcement):
         assert verify_ed25519(public_key, message, signature)
 
@@ -63,7 +60,6 @@ def test_signing_again_gives_the_same_bytes(vector: dict[str, Any]) -> None:
 def test_round_trip(announcement: Announcement, buffer: Any) -> None:
     encoded = buffer(encode_announcement(announcement))
     assert decode_announcement(encoded) == announcement
-    assert hop_count(encoded) == len(announcement.hops)
 
 
 @given(st.data())
@@ -76,15 +72,6 @@ def test_any_bytes_parse_or_raise_the_one_error(data: st.DataObject) -> None:
     again = encode_announcement(announcement)
     assert encoded.startswith(again)
     assert len(encoded) - len(again) < 97
-    assert hop_count(encoded) == len(announcement.hops)
-
-
-@given(st.binary(max_size=400))
-def test_counting_hops_of_any_bytes(data: bytes) -> None:
-    try:
-        assert 0 <= hop_count(data) <= len(data) // 97
-    except CodecError:
-        return
 
 
 def test_fewer_than_97_bytes_behind_the_last_hop_are_no_hop() -> None:
@@ -105,8 +92,6 @@ def test_a_hop_cut_off() -> None:
 def test_a_root_cut_off(length: int) -> None:
     with pytest.raises(CodecError, match="cut off"):
         decode_announcement(bytes(length))
-    with pytest.raises(CodecError, match="cut off"):
-        hop_count(bytes(length))
 
 
 def test_integers_that_are_not_minimal() -> None:
@@ -154,9 +139,8 @@ def test_a_signature_covers_what_is_before_its_hop() -> None:
 
 def test_one_signature_serves_every_port() -> None:
     announcement = _signed(4)
-    signature = sign_announcement(announcement, SIGNERS[1])
-    for port in (1, 200, 253):
-        assert append_hop(announcement, port, SIGNERS[1]).hops[-1] == Hop(port, KEYS[1], signature)
+    signatures = {append_hop(announcement, port, SIGNERS[1]).hops[-1].signature for port in (1, 200, 253)}
+    assert len(signatures) == 1
 
 
 @given(ANNOUNCEMENTS)
