@@ -2,8 +2,7 @@
 """A peer that can misbehave: everything an honest one can send, and everything it should not.
 
 `BadPeer` holds one connection to the node under test. After `join` it is an ordinary peering: it knows the
-root that the node follows and keeps the connection alive from a thread, so that a test can take its time before
-it strikes.
+root that the node follows and keeps the connection alive from a thread, so that a test can take its time.
 """
 
 from __future__ import annotations
@@ -124,7 +123,7 @@ class BadPeer:
         return self._read_exactly(HANDSHAKE_LENGTH)[8:40]
 
     def join(self) -> BadPeer:
-        """Become an ordinary peering with an announcement and keepalives; wait for the node's announcement."""
+        """Become an ordinary peering: announce, keep alive; returns when the node has announced itself."""
         self.shake_hands()
         self.listen()
         self.send(announcement_frame(own_announcement(self.signer)))
