@@ -2,19 +2,17 @@
 """What every test shares: when a test may be skipped, and how random tests are run.
 
 A test that needs root carries the marker ``root`` or ``netns`` and is skipped, with the reason, for anybody
-else. A test against the reference implementation carries the marker ``reference`` and takes the paths of its
-binaries from the fixtures below, which skip it when the environment names none. Under ``CI=true`` no other
-skip is accepted: the run fails and lists what was skipped.
+else. A test against the reference implementation carries the marker ``reference`` and skips itself when the
+environment does not name its binaries. Under ``CI=true`` no other skip is accepted: the run fails and lists
+what was skipped.
 """
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-TESTS = Path(__file__).parent
 _ALLOWED_SKIPS = pytest.StashKey[set[str]]()
 _UNEXPECTED = pytest.StashKey[list[str]]()
 
@@ -75,30 +73,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("skipped, but should have run", red=True)
         for nodeid in unexpected:
             terminalreporter.line(nodeid)
-
-
-@pytest.fixture(scope="session")
-def vectors_dir() -> Path:
-    """The folder with the protocol's test vectors: ``PINECONE_VECTORS``, or the copy beside the tests."""
-    return Path(os.environ.get("PINECONE_VECTORS") or TESTS / "vectors")
-
-
-def _reference_binary(variable: str) -> Path:
-    value = os.environ.get(variable)
-    if not value:
-        pytest.skip(f"{variable} is not set")
-    path = Path(value)
-    assert os.access(path, os.X_OK), f"{variable}={value} cannot be executed"
-    return path
-
-
-@pytest.fixture(scope="session")
-def pinecone_go() -> Path:
-    """The reference implementation's router binary, from ``PINECONE_GO``."""
-    return _reference_binary("PINECONE_GO")
-
-
-@pytest.fixture(scope="session")
-def pineconeip_go() -> Path:
-    """The reference implementation's TUN program, from ``PINECONEIP_GO``."""
-    return _reference_binary("PINECONEIP_GO")
