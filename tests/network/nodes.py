@@ -80,8 +80,7 @@ class Pineconed:
     def _start(
         self, listen: Sequence[str], connect: Sequence[str], tun: str, log_level: str, options: Sequence[str]
     ) -> Process:
-        argv = [*command("PINECONED", "pineconed.daemon.main")]
-        argv += ["--config", str(self.directory / "pineconed.toml")]
+        argv = [command("pineconed"), "--config", str(self.directory / "pineconed.toml")]
         argv += ["--key-file", str(self.directory / "node.key"), "--admin-socket", str(self.socket)]
         for uri in listen:
             argv += ["--listen", f"tcp://{uri}"]
@@ -96,7 +95,7 @@ class Pineconed:
 
     def ctl(self, *arguments: str) -> Any:
         """Run `pineconectl … --json` and return what it says."""
-        argv = [*command("PINECONECTL", "pineconed.cli.main"), "--socket", str(self.socket)]
+        argv = [command("pineconectl"), "--socket", str(self.socket)]
         return json.loads(self.host.run(*argv, *arguments, "--json"))
 
     def status(self) -> dict[str, Any]:
@@ -143,10 +142,12 @@ class Pineconed:
 DISCONNECT = "peering down"
 
 
-def command(variable: str, module: str) -> list[str]:
-    """Return the program that the environment variable names, else this checkout's module."""
-    program = os.environ.get(variable)
-    return [program] if program else [sys.executable, "-m", module]
+def command(name: str) -> str:
+    """Return the program of that name which was installed beside the Python that runs the tests.
+
+    The environment variable PINECONED or PINECONECTL names another one.
+    """
+    return os.environ.get(name.upper()) or str(Path(sys.executable).with_name(name))
 
 
 def write_key(path: Path, seed: bytes) -> None:
