@@ -104,7 +104,7 @@ def _traffic(parts: Parts, link: Link) -> _Traffic:
         tx_bytes=counters.tx_bytes[link.port],
         tx_frames=counters.tx_frames[link.port] + counters.tx_protocol_frames[link.port],
         queued_bytes=queue.size,
-        drops=queue.drops,
+        drops=counters.drops_at(link.port),
     )
 
 

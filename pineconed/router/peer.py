@@ -73,8 +73,11 @@ class Peer:
     root_sent: Root | None = None
 
     def for_table(self) -> PeerAnnouncement | None:
-        """The announcement in the form that the forwarding table takes."""
-        if self.heard is None:
+        """The announcement in the form that the forwarding table takes.
+
+        None also while the peering is not live: step 7 of the next hop would take it all the same.
+        """
+        if self.heard is None or not self.live:
             return None
         told = self.heard.announcement
         return PeerAnnouncement(told.root, told.peer_coords, told.signers, self.heard.order)

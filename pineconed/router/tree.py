@@ -20,6 +20,7 @@ from pineconed.router.parent import (
     is_better_parent,
 )
 from pineconed.router.peer import HeardAnnouncement, Peer, Peers, by_port
+from pineconed.router.ports import LOCAL_PORT
 from pineconed.wire.announcement import Announcement, append_hop, encode_announcement
 from pineconed.wire.frame import TreeAnnouncementFrame, encode_frame
 from pineconed.wire.root import Root
@@ -93,7 +94,7 @@ class Tree:
 
     def greet(self, peer: Peer) -> None:
         """Send a new peer our announcement."""
-        self._send_to(peer, self.followed)
+        self._send_to(peer, self._sign(self.followed))
 
     def hear(self, peer: Peer, update: Announcement, now: float) -> bool:
         """Store a peer's verified announcement and act on it."""
@@ -158,7 +159,7 @@ class Tree:
                 self.waiting_until = now + REPARENT_WAIT
                 self._become_root(now)
             case Action.INFORM_PEER if not first:
-                self._send_to(peer, self.followed)
+                self._send_to(peer, self._sign(self.followed))
         return False
 
     def _strongest_known_root(self) -> Root:
@@ -215,34 +216,32 @@ class Tree:
         self._announce_to_all()
 
     def _announce_to_all(self) -> None:
-        followed = self.followed
+        signed = self._sign(self.followed)
         for peer in by_port(self._peers):
-            self._send_to(peer, followed)
+            self._send_to(peer, signed)
 
-    def _send_to(self, peer: Peer, announcement: Announcement) -> None:
-        sent = peer.root_sent
-        if (
-            sent
-            and sent.public_key == announcement.root.public_key
-            and sent.sequence > announcement.root.sequence
-        ):
+    def _sign(self, announcement: Announcement) -> Announcement:
+        """Append our hop; its signature does not cover the port, so one serves every peer."""
+        return append_hop(announcement, LOCAL_PORT, self._signer)
+
+    def _send_to(self, peer: Peer, signed: Announcement) -> None:
+        root, sent = signed.root, peer.root_sent
+        if sent and sent.public_key == root.public_key and sent.sequence > root.sequence:
             self._excuse_lower_sequence(peer)
-        self._sign_and_queue(peer, announcement)
+        self._queues[peer.port].push_announcement(self._frame(peer, signed))
+        peer.root_sent = root
 
     def _excuse_lower_sequence(self, peer: Peer) -> None:
         """Put our own root between two announcements whose sequences would end the peering."""
         self.sequence += 1
-        bare = Announcement(Root(self.own_key, self.sequence), ())
-        self._queues[peer.port].push_protocol(self._signed_frame(peer, bare))
+        bare = self._sign(Announcement(Root(self.own_key, self.sequence), ()))
+        self._queues[peer.port].push_protocol(self._frame(peer, bare))
 
-    def _sign_and_queue(self, peer: Peer, announcement: Announcement) -> None:
-        self._queues[peer.port].push_announcement(self._signed_frame(peer, announcement))
-        peer.root_sent = announcement.root
-
-    def _signed_frame(self, peer: Peer, announcement: Announcement) -> bytes:
+    def _frame(self, peer: Peer, signed: Announcement) -> bytes:
         self.announcements_sent += 1
-        payload = encode_announcement(append_hop(announcement, peer.port, self._signer))
-        return encode_frame(TreeAnnouncementFrame(payload))
+        *above, own = signed.hops
+        addressed = Announcement(signed.root, (*above, own._replace(port=peer.port)))
+        return encode_frame(TreeAnnouncementFrame(encode_announcement(addressed)))
 
     # The forwarding table
 

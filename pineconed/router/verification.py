@@ -25,6 +25,9 @@ SIGNATURE_BURST = 500.0
 REMEMBERED_PREFIXES = 8192
 """How many verified announcement prefixes are remembered, in all."""
 
+RETRY_STEP = 0.001
+"""Seconds that a wait for budget takes at the least, so that rounding cannot make it endless."""
+
 MAX_HOPS = 255
 """Hops above which an announcement counts as not announced."""
 
@@ -44,7 +47,7 @@ class SignatureBudget:
         self._tokens = min(SIGNATURE_BURST, self._tokens + earned)
         self._updated = now
         if self._tokens < signatures:
-            return (signatures - self._tokens) / SIGNATURES_PER_SECOND
+            return max(RETRY_STEP, (signatures - self._tokens) / SIGNATURES_PER_SECOND)
         self._tokens -= signatures
         return 0.0
 
