@@ -102,7 +102,7 @@ class AdminBackend:
         """Where a frame for this node would leave now, and why."""
         target = _identifier(query.to)
         route = self._node.route(target.key, self._clock())
-        next_hop = Identifier(route.next_key, exact=True) if route.next_key is not None else None
+        next_hop = Identifier(route.next_key, exact=True) if route.next_key and route.next_port else None
         return schema.Route(
             to=query.to,
             destination_key=target.key.hex(),

@@ -29,9 +29,9 @@ _REMEDIES = {
 
 
 def open_listener(path: Path, mode: int, group: str | int | None) -> socket.socket:
-    """A listening, non-blocking Unix socket at ``path``, with these permission bits and this group (name or number).
+    """A listening, non-blocking Unix socket at ``path`` with these permission bits.
 
-    The mode is set before the file exists and the group before anybody can connect. Raises
+    ``group`` is a name or a number; None leaves the daemon's. The mode is set before the file exists and the group before anybody can connect. Raises
     AdminSocketError.
     """
     if len(os.fsencode(path)) > MAX_PATH_BYTES:

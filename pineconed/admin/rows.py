@@ -11,14 +11,6 @@ from pineconed.admin.sources import DialFacts, StreamFacts
 from pineconed.router import snapshots
 from pineconed.wire.root import Root
 
-_STATES: dict[str, schema.PeerState] = {
-    "waiting": "waiting",
-    "connecting": "connecting",
-    "handshaking": "handshake",
-    "handshake": "handshake",
-    "up": "up",
-}
-
 
 def root_row(root: Root) -> schema.Root:
     """A root with its key in hexadecimal."""
@@ -51,7 +43,7 @@ def peering_row(
         direction=peering.direction.value,
         type=cast(schema.PeerTypeName, peering.peer_type.name.lower()),
         zone=peering.zone,
-        state=_STATES[peering.state],
+        state=peering.state,
         source=source_name(dial),
         uptime_seconds=peering.uptime_seconds,
         idle_seconds=peering.idle_seconds,
@@ -89,7 +81,7 @@ def down_row(dial: DialFacts) -> schema.Peer:
         direction="outbound",
         type="remote",
         zone="static",
-        state=_STATES[dial.state],
+        state="connecting" if dial.state == "connecting" else "waiting",
         source=source_name(dial),
         uptime_seconds=None,
         idle_seconds=None,

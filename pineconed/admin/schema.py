@@ -33,6 +33,7 @@ Node = Annotated[
     str,
     Meta(min_length=2, max_length=100, description="Public key (64 hexadecimal digits) or overlay address."),
 ]
+Uri = Annotated[str, Meta(min_length=1, max_length=500, description="Such as tcp://192.0.2.1:4444.")]
 PeerTypeName = Literal["pipe", "multicast", "bonjour", "remote", "bluetooth"]
 DirectionName = Literal["inbound", "outbound"]
 PeerState = Literal["up", "handshake", "connecting", "waiting"]
@@ -277,13 +278,13 @@ class PeersQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class AddPeer(Struct, frozen=True, forbid_unknown_fields=True):
     """A peer to dial from now on."""
 
-    uri: Annotated[str, Meta(min_length=1, max_length=500, description="Such as tcp://192.0.2.1:7070.")]
+    uri: Uri
 
 
 class RemovePeerQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Exactly one of these names what to remove."""
 
-    uri: Annotated[str | UnsetType, Meta(max_length=500, description="A configured peer.")] = UNSET
+    uri: Annotated[Uri | UnsetType, Meta(description="A configured peer.")] = UNSET
     key: Annotated[Node | UnsetType, Meta(description="All peerings to this node.")] = UNSET
     port: Annotated[Port | UnsetType, Meta(description="The peering on this port.")] = UNSET
 

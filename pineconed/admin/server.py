@@ -28,6 +28,8 @@ SAMPLE_INTERVAL = 1.0
 _CLOSE_TIMEOUT = 0.5
 _JSON = "application/json"
 
+_log = structlog.get_logger(__name__)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -137,7 +139,7 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         return _error_answer(_translated(request, error), allow=error.headers.get("Allow"))
     except Exception:  # noqa: BLE001 - a call that fails must not end the daemon; it is logged
-        structlog.get_logger("pineconed.admin").exception("admin_call_failed", call=request.path)
+        _log.exception("internal fault in the admin API, please report it", call=request.path)
         return _error_answer(
             AdminError("internal", "the daemon made a mistake", "look in its log and report the traceback")
         )

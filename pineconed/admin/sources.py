@@ -58,7 +58,7 @@ class StreamSource(Protocol):
         """The stream of this link, None when it is gone."""
 
     def detach(self, link: int, reason: str) -> None:
-        """Close this link."""
+        """Close this link; nothing happens when it is gone."""
 
 
 class DialFacts(Protocol):
@@ -74,7 +74,7 @@ class DialFacts(Protocol):
 
     @property
     def state(self) -> str:
-        """``waiting``, ``connecting``, ``handshaking`` or ``up``."""
+        """``waiting``, ``connecting``, ``handshake`` or ``up``."""
 
     @property
     def link(self) -> int | None:
@@ -100,10 +100,10 @@ class PeerList(Protocol):
         """All of them."""
 
     def add(self, uri: str, source: str) -> None:
-        """Dial this peer from now on; ValueError for a URI that is none."""
+        """Dial this peer from now on; nothing happens if it is there already. ValueError for no URI."""
 
     def remove(self, uri: str) -> bool:
-        """Dial it no longer and close its peering; False if it is not in the list."""
+        """Dial it no longer, but leave its link alone; False if it is not in the list."""
 
 
 class LogLevels(Protocol):

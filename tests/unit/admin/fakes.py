@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node, a driver, a dialer and log levels that say what a test wants, and a real admin server over them."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pineconed.admin.handlers import AdminBackend
+from pineconed.admin.schema import LevelName
+from pineconed.admin.server import AdminServer
+from pineconed.clock import Now
+from pineconed.overlay.address import address_of
+from pineconed.router.peer import Direction, PeerType
+from pineconed.router.snapshots import (
+    NodeStatus,
+    PeeringSnapshot,
+    RouteSnapshot,
+    SnakeEntry,
+    SnakeSnapshot,
+    TreePeer,
+    TreeSnapshot,
+)
+from pineconed.wire.root import Root
+from pineconed.wire.watermark import FULL
+
+
+def key(number: int) -> bytes:
+    """A public key that is easy to recognise: its first and last byte are ``number``."""
+    return bytes([number]) + bytes(30) + bytes([number])
+
+
+OWN_KEY = key(0x57)
+PARENT_KEY = key(0xC4)
+CHILD_KEY = key(0x22)
+ROOT = Root(key(0xFE), 1_760_000_000)
+
+
+def peering(link: int, port: int | None, public_key: bytes | None, **changes: object) -> PeeringSnapshot:
+    """A peering that is up, or with ``port`` None one in its handshake."""
+    values: dict[str, object] = {
+        "link": link,
+        "port": port,
+        "public_key": public_key,
+        "peer_type": PeerType.REMOTE,
+        "zone": "",
+        "uri": f"tcp://192.0.2.{link}:4444",
+        "direction": Direction.INBOUND,
+        "configured": False,
+        "state": "handshake" if port is None else "up",
+        "uptime_seconds": 100.5,
+        "idle_seconds": 1.25,
+        "announced": port is not None,
+        "is_parent": False,
+        "coords": (3,) if port is not None else None,
+        "root": ROOT if port is not None else None,
+        "rx_bytes": 1_500_000,
+        "tx_bytes": 2_500,
+        "rx_traffic_bytes": 1_499_000,
+        "tx_traffic_bytes": 500,
+        "rx_protocol_bytes": 1_000,
+        "tx_protocol_bytes": 2_000,
+        "rx_frames": 1_200,
+        "tx_frames": 30,
+        "queued_bytes": 0,
+        "drops": {},
+    }
+    return PeeringSnapshot(**(values | changes))  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeNode:
+    """Four links: the parent (dialled), a child, one in its handshake, and one more to the parent's node."""
+
+    links: list[PeeringSnapshot] = field(
+        default_factory=lambda: [
+            peering(
+                1,
+                1,
+                PARENT_KEY,
+                is_parent=True,
+                zone="static",
+                uri="tcp://gateway.example.org:4444",
+                direction=Direction.OUTBOUND,
+                configured=True,
+                drops={"queue_full": 12, "no_route": 0},
+            ),
+            peering(2, 2, CHILD_KEY, coords=(3, 1, 2)),
+            peering(4, 7, PARENT_KEY, zone="eth0", peer_type=PeerType.MULTICAST),
+            peering(3, None, None),
+        ]
+    )
+    entries: list[SnakeEntry] = field(
+        default_factory=lambda: [
+            SnakeEntry(key(n), 1000 + n, 2, 1 if n % 2 else 0, 1.5, ROOT) for n in range(1, 40)
+        ]
+    )
+    asked: list[bytes] = field(default_factory=list)
+    parent: bytes | None = PARENT_KEY
+    broken: bool = False
+
+    def status(self, now: Now) -> NodeStatus:
+        if self.broken:
+            raise RuntimeError("a mistake")
+        up = sum(row.port is not None for row in self.links)
+        drops, counters = {"no_route": 5, "too_big": 0}, {"bootstraps_sent": 1234}
+        return NodeStatus(
+            OWN_KEY, address_of(OWN_KEY), (3, 1), ROOT, self.parent, up, now.seconds, drops, counters
+        )
+
+    def peerings(self, now: Now) -> list[PeeringSnapshot]:
+        return self.links
+
+    def tree(self, now: Now) -> TreeSnapshot:
+        peers = [
+            TreePeer(1, PARENT_KEY, ROOT, (3,), 17, 2.5, is_parent=True),
+            TreePeer(2, CHILD_KEY, Root(key(0x33), 9), (), 18, 0.5, is_parent=False),
+        ]
+        return TreeSnapshot(ROOT, (3, 1), 1, PARENT_KEY, 2.5, [(ROOT.public_key, 3), (PARENT_KEY, 1)], peers)
+
+    def snake(self, now: Now, after: bytes | None, limit: int) -> SnakeSnapshot:
+        rows = [row for row in self.entries if after is None or row.public_key > after]
+        page = rows[:limit]
+        cursor = page[-1].public_key if len(rows) > limit else None
+        return SnakeSnapshot(self.entries[-1], page, len(self.entries), 10_000, cursor)
+
+    def route(self, destination: bytes, now: Now) -> RouteSnapshot:
+        self.asked.append(destination)
+        if destination == OWN_KEY:
+            return RouteSnapshot(destination, "local", 0, OWN_KEY, FULL, "This is the node's own key.")
+        return RouteSnapshot(
+            destination, "snake", 1, PARENT_KEY, FULL, "The parent is the closest that is known."
+        )
+
+
+@dataclass
+class FakeStream:
+    remote: str = "192.0.2.1:50123"
+    round_trip: float | None = 0.00031
+
+    def rtt(self) -> float | None:
+        return self.round_trip
+
+
+@dataclass
+class FakeDriver:
+    """Has streams for the links 1 and 2; notes what is detached."""
+
+    streams: dict[int, FakeStream] = field(
+        default_factory=lambda: {1: FakeStream(), 2: FakeStream("[::1]:9")}
+    )
+    detached: list[tuple[int, str]] = field(default_factory=list)
+
+    def stream_of(self, link: int) -> FakeStream | None:
+        return self.streams.get(link)
+
+    def detach(self, link: int, reason: str) -> None:
+        self.detached.append((link, reason))
+
+
+@dataclass
+class FakeDial:
+    uri: str
+    source: str
+    state: str = "waiting"
+    link: int | None = None
+    attempts: int = 3
+    last_error: str | None = "connection refused"
+    next_try_seconds: float | None = 12.5
+
+
+@dataclass
+class FakeDialer:
+    """Has the parent, one that waits and one that connects; takes only URIs that begin with tcp://."""
+
+    rows: list[FakeDial] = field(
+        default_factory=lambda: [
+            FakeDial("tcp://gateway.example.org:4444", "file", "up", 1, 0, None, None),
+            FakeDial("tcp://192.0.2.99:4444", "file"),
+            FakeDial("tcp://192.0.2.98:4444", "api", "connecting", None, 1, None, None),
+        ]
+    )
+
+    def peers(self) -> list[FakeDial]:
+        return list(self.rows)
+
+    def add(self, uri: str, source: str) -> None:
+        if not uri.startswith("tcp://"):
+            raise ValueError(f"'{uri}': unknown scheme; write tcp://host:port")
+        if uri not in [row.uri for row in self.rows]:
+            self.rows.append(FakeDial(uri, source, "connecting", None, 0, None, None))
+
+    def remove(self, uri: str) -> bool:
+        before = len(self.rows)
+        self.rows = [row for row in self.rows if row.uri != uri]
+        return len(self.rows) < before
+
+
+@dataclass
+class FakeLogLevels:
+    level: LevelName = "info"
+
+    def set_level(self, level: LevelName) -> None:
+        self.level = level
+
+
+@dataclass
+class World:
+    """All the fakes, and a backend over them with a clock that a test moves."""
+
+    node: FakeNode = field(default_factory=FakeNode)
+    driver: FakeDriver = field(default_factory=FakeDriver)
+    dialer: FakeDialer = field(default_factory=FakeDialer)
+    log_levels: FakeLogLevels = field(default_factory=FakeLogLevels)
+    seconds: float = 5000.0
+    tun_name: str | None = "pine0"
+
+    def backend(self) -> AdminBackend:
+        """A new backend over the fakes."""
+        return AdminBackend(
+            self.node,
+            self.driver,
+            self.dialer,
+            self.log_levels,
+            "1.2.3",
+            clock=lambda: Now(self.seconds, 1_760_000_000_000),
+            tun_name=self.tun_name,
+            listeners=lambda: ["tcp://[::]:4444"],
+        )
+
+
+@contextmanager
+def served(world: World, path: Path) -> Iterator[Path]:
+    """The real server over the fakes at ``path``, in a loop of its own, so that a test may block."""
+    loop = asyncio.new_event_loop()
+    server = AdminServer(world.backend(), path)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        yield path
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
