@@ -20,6 +20,7 @@ from pineconed.router.peer import Peer, Peers, PeerType
 from pineconed.router.snake import BootstrapVerdict, Snake
 from pineconed.router.tree import Tree
 from pineconed.router.verification import (
+    ANNOUNCEMENT_COST,
     MAX_HOPS,
     AnnouncementVerifier,
     SignatureBudget,
@@ -164,7 +165,8 @@ class Router:
 
     def _verify_and_hear(self, peer: Peer, update: Announcement, now: Now) -> bool:
         hops = self._announcements.unverified(update)
-        if wait := self._budgets[peer.port].spend(len(hops), now.seconds):
+        cost = len(hops) + ANNOUNCEMENT_COST
+        if wait := self._budgets[peer.port].spend(cost, now.seconds):
             self._waiting[peer.port] = _Waiting(update, now.seconds + wait)
             self.dropped["announcement_delayed"] += 1
             return False

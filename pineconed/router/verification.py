@@ -25,8 +25,11 @@ SIGNATURE_BURST = 500.0
 REMEMBERED_PREFIXES = 8192
 """How many verified announcement prefixes are remembered, in all."""
 
-RETRY_STEP = 0.001
-"""Seconds that a wait for budget takes at the least, so that rounding cannot make it endless."""
+ANNOUNCEMENT_COST = 10
+"""What acting on an announcement costs beside its signatures: it may make us sign and send to every peer."""
+
+ROUNDING = 1e-6
+"""Seconds of wait that only rounding leaves: whoever waited exactly as long as told may spend."""
 
 MAX_HOPS = 255
 """Hops above which an announcement counts as not announced."""
@@ -46,8 +49,9 @@ class SignatureBudget:
         earned = (now - self._updated) * SIGNATURES_PER_SECOND
         self._tokens = min(SIGNATURE_BURST, self._tokens + earned)
         self._updated = now
-        if self._tokens < signatures:
-            return max(RETRY_STEP, (signatures - self._tokens) / SIGNATURES_PER_SECOND)
+        wait = (signatures - self._tokens) / SIGNATURES_PER_SECOND
+        if wait > ROUNDING:
+            return wait
         self._tokens -= signatures
         return 0.0
 

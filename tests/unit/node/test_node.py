@@ -8,6 +8,7 @@ from pineconed.router.events import CloseLink, LinkAnnounced, LinkDown, LinkUp
 from pineconed.router.peer import PeerType
 from pineconed.router.ports import LAST_PORT, RESERVED_PORTS
 from pineconed.signing import Ed25519Signer
+from pineconed.wire.announcement import Announcement, Hop, append_hop, encode_announcement
 from pineconed.wire.frame import (
     TrafficFrame,
     TreeAnnouncementFrame,
@@ -15,6 +16,7 @@ from pineconed.wire.frame import (
     decode_frame,
     encode_frame,
 )
+from pineconed.wire.root import Root
 from pineconed.wire.watermark import FULL
 from tests.unit.node.rig import CONFIGURED, INBOUND, SIGNERS, Rig, Stranger, ipv6_packet
 
@@ -259,13 +261,19 @@ def test_a_delayed_bad_announcement_ends_its_peering_by_timer() -> None:
     rig = Rig(LOW)
     peer = Stranger(rig, HIGH)
     peer.shake_hands()
-    for sequence in range(1, 501):
+    for sequence in range(1, 61):
         peer.announce(sequence)
-    peer.announce(501)
-    genuine = rig.nodes[0]
-    assert genuine.status(rig.now).root.sequence == 500
+    assert rig.nodes[0].status(rig.now).root.sequence == 45
     rig.advance(0.1)
-    assert genuine.status(rig.now).root.sequence == 501
+    assert rig.nodes[0].status(rig.now).root.sequence == 60
+    for sequence in range(61, 80):
+        peer.announce(sequence)
+    forged = append_hop(Announcement(Root(HIGH.public_key, 80), ()), 1, LOW)
+    stolen = Hop(1, HIGH.public_key, forged.hops[0].signature)
+    peer.send(TreeAnnouncementFrame(encode_announcement(Announcement(forged.root, (stolen,)))))
+    assert peer.closed_because is None
+    rig.advance(0.1)
+    assert "bad signature" in (peer.closed_because or "")
 
 
 def test_peerings_tell_what_crossed_them() -> None:

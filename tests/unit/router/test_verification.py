@@ -89,7 +89,7 @@ def test_beyond_the_budget_the_newest_announcement_waits() -> None:
         desk.hear(1, long_announcement(200, WEAKEST, sequence))
     assert desk.root.sequence == 2
     assert desk.router.dropped["announcement_delayed"] == 1
-    desk.advance(0.19)
+    desk.advance(0.25)
     assert desk.root.sequence == 2
     desk.advance(0.02)
     assert desk.root.sequence == 5
