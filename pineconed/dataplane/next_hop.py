@@ -28,6 +28,8 @@ def next_hop_tree(table: ForwardingTable, destination: Coords, from_port: int) -
     """
     if destination == table.coords:
         return LOCAL
+    if table.is_stale:
+        table.rebuild()
     best_distance = distance(table.coords, destination)
     length = len(destination)
     best: int | None = None
@@ -65,6 +67,8 @@ def find_snake_hop(
     own_key = table.own_key
     if destination_key == own_key and not bootstrap:
         return LOCAL, watermark[0], watermark[1], NEVER
+    if table.is_stale:
+        table.rebuild()
     # Steps 2 and 3: ourselves, or the way to the root.
     best: bytes = own_key
     port: int | None = None if bootstrap else LOCAL

@@ -29,6 +29,12 @@ RELIEF: Final = 64 << 10
 JOIN_LIMIT: Final = 2048
 """Pieces shorter than this are joined: to copy them costs less than a buffer more in the system call."""
 
+MAX_ANNOUNCEMENTS: Final = 4
+"""Tree announcements that wait for one peering at most."""
+
+_ROOT_KEY: Final = slice(12, 44)
+"""Where a tree announcement's frame names its root."""
+
 MAX_BUFFERS: Final = 512
 """Buffers that `take` hands out at most; the system takes 1,024."""
 
@@ -72,7 +78,7 @@ class PeerQueue:
     """
 
     __slots__ = (
-        "_announcement",
+        "_announcements",
         "_budget",
         "_counters",
         "_deficits",
@@ -96,7 +102,7 @@ class PeerQueue:
         self._counters = counters
         self._ready = ready
         self._protocol: deque[bytes] = deque()
-        self._announcement: bytes | None = None
+        self._announcements: list[bytes] = []
         self._flows: list[deque[tuple[int, Frame]]] = [deque() for _ in range(FLOWS)]
         self._flow_sizes = [0] * FLOWS
         # The scheduler: flows that were empty until lately, flows in their rounds, which flows stand in
@@ -116,11 +122,6 @@ class PeerQueue:
         """Frames that wait in all."""
         return len(self._protocol) + sum(map(len, self._flows))
 
-    @property
-    def announcement_queued(self) -> bool:
-        """Whether the last tree announcement still waits; the next would then be sent in its stead."""
-        return self._announcement is not None
-
     # In
 
     def push_protocol(self, frame: bytes) -> bool:
@@ -132,14 +133,15 @@ class PeerQueue:
         return True
 
     def push_announcement(self, frame: bytes) -> None:
-        """Queue a tree announcement, always; an earlier one that still waits is taken out and never sent.
+        """Queue a tree announcement, always. The last one is taken out if it still waits and is of one root.
 
-        The new one goes behind whatever else waits. A caller that must know what the peer saw last asks
-        `announcement_queued` first.
+        One of another root stays, because without it the peer might see the sequence of a root go down and
+        end the peering; but no more than `MAX_ANNOUNCEMENTS` wait.
         """
-        if self._announcement is not None:
-            self._remove_protocol(self._announcement)
-        self._announcement = frame
+        waiting = self._announcements
+        if waiting and (waiting[-1][_ROOT_KEY] == frame[_ROOT_KEY] or len(waiting) == MAX_ANNOUNCEMENTS):
+            self._remove_protocol(waiting.pop())
+        waiting.append(frame)
         self._append_protocol(frame)
 
     def _append_protocol(self, frame: bytes) -> None:
@@ -192,12 +194,12 @@ class PeerQueue:
         return True
 
     def _drop_one(self) -> bool:
-        """Drop the oldest frame of the longest flow, or the oldest protocol frame but for an announcement."""
+        """Drop the oldest frame of the longest flow, or the oldest protocol frame but for announcements."""
         if self.traffic_size:
             sizes = self._flow_sizes
             self._drop_traffic(sizes.index(max(sizes)), DropCause.MEMORY_FULL)
             return True
-        oldest = next((frame for frame in self._protocol if frame is not self._announcement), None)
+        oldest = next((frame for frame in self._protocol if frame not in self._announcements), None)
         if oldest is None:
             return False
         self._remove_protocol(oldest)
@@ -237,8 +239,8 @@ class PeerQueue:
             taken += len(frame)
             pieces.append(frame)
             self._protocol.popleft()
-            if frame is self._announcement:
-                self._announcement = None
+            if self._announcements and frame is self._announcements[0]:
+                del self._announcements[0]
         self.protocol_size -= taken
         self._budget.used -= taken
         self._counters.tx_protocol_frames[self.port] += len(pieces)

@@ -64,6 +64,8 @@ class ForwardingTable:
         self.coords: Coords = ()
         self.encoded_coords = encode_coords(())
         self.parent: int | None = None
+        self.is_stale = True
+        """Whether the next four have to be renewed by `rebuild` before a look-up reads them."""
         self.live_parent = 0
         """The parent's port if it is live, else 0."""
         self.peers: dict[int, PeerRow] = {}
@@ -87,12 +89,12 @@ class ForwardingTable:
         self.coords = coords
         self.encoded_coords = encode_coords(coords)
         self.root = root
-        self._rebuild()
+        self._changed()
 
     def set_parent(self, port: int | None) -> None:
         """Set the port of our parent; None for a root."""
         self.parent = port
-        self._rebuild()
+        self._changed()
 
     # Peers
 
@@ -105,12 +107,12 @@ class ForwardingTable:
         self._change_offers(port, _offered(before), _offered(row))
         if live and not (before and before.live):
             self._index_entries_of(port)
-        self._rebuild()
+        self._changed()
 
     def remove_peer(self, port: int) -> None:
         """Forget the peer at `port`; the entries that it was the source of are for the router to remove."""
         self._change_offers(port, _offered(self.peers.pop(port, None)), {})
-        self._rebuild()
+        self._changed()
 
     def _change_offers(self, port: int, before: dict[bytes, None], after: dict[bytes, None]) -> None:
         for key in before:
@@ -128,9 +130,13 @@ class ForwardingTable:
             del self.offers[key]
             del self.tree_keys[bisect_left(self.tree_keys, key)]
 
-    def _rebuild(self) -> None:
-        """Renew the rows that depend on several peers at once, and the version."""
+    def _changed(self) -> None:
         self.version += 1
+        self.is_stale = True
+
+    def rebuild(self) -> None:
+        """Renew the rows that depend on several peers at once; for look-ups that find `is_stale` set."""
+        self.is_stale = False
         parent = self.parent or 0
         self.live_parent = parent if self._is_live(parent) else 0
         self.tree_peers = []
