@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pineconed.router.events import Event, LinkAnnounced, LinkDown, LinkUp
@@ -71,7 +71,6 @@ class _Peer:
     last_error: str | None = None
     next_try: float | None = None
     ended: asyncio.Future[str] | None = None
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
 class Dialer:
@@ -91,28 +90,31 @@ class Dialer:
         self._settings = settings or DialSettings()
         self._chance = chance
         self._peers: dict[str, _Peer] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._by_link: dict[int, _Peer] = {}
 
     def add(self, uri: str, source: str) -> None:
         """Dial this peer from now on; nothing happens if it is in the list already. UriError for no URI."""
         parsed = parse_peer_uri(uri)
-        if str(parsed) in self._peers:
+        name = str(parsed)
+        if name in self._peers:
             return
-        peer = self._peers[str(parsed)] = _Peer(parsed, source)
-        peer.task = asyncio.get_running_loop().create_task(self._keep_up(peer), name=f"dial {parsed}")
-        peer.task.add_done_callback(_show_failure)
+        peer = self._peers[name] = _Peer(parsed, source)
+        task = asyncio.get_running_loop().create_task(self._keep_up(peer), name=f"dial {name}")
+        task.add_done_callback(_show_failure)
+        self._tasks[name] = task
 
     def remove(self, uri: str) -> bool:
         """Dial this peer no longer; False if it is not in the list. A link that it has now stays up."""
         try:
-            peer = self._peers.pop(str(parse_peer_uri(uri)), None)
+            name = str(parse_peer_uri(uri))
         except UriError:
             return False
+        peer = self._peers.pop(name, None)
         if peer is None:
             return False
         self._forget_link(peer)
-        if peer.task is not None:
-            peer.task.cancel()
+        self._tasks.pop(name).cancel()
         return True
 
     def peers(self) -> list[DialSnapshot]:
@@ -122,7 +124,7 @@ class Dialer:
 
     async def close(self) -> None:
         """Stop dialling. The links that are up stay up."""
-        tasks = [peer.task for peer in self._peers.values() if peer.task is not None]
+        tasks = list(self._tasks.values())
         for uri in list(self._peers):
             self.remove(uri)
         await asyncio.gather(*tasks, return_exceptions=True)

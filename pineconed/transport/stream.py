@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import array
 import socket
 import struct
 from collections.abc import Sequence
+from fcntl import ioctl
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 
 IOV_MAX = 1024
 """Linux takes at most this many pieces in one sendmsg."""
+
+NOTSENT_LOWAT = 16 * 1024
+"""Unsent bytes above which the kernel calls a socket not writable, so that queues stay ours and fair."""
+
+_SIOCOUTQNSD = 0x894B
+"""Ask a TCP socket for its unsent bytes (int)."""
 
 _TCP_INFO_RTT = 68
 """Offset of ``tcpi_rtt`` (u32, microseconds) in the kernel's struct tcp_info."""
@@ -46,6 +54,10 @@ class Stream(Protocol):
         """Hand the pieces to the kernel in order; how many bytes it took. BlockingIOError when none now."""
         ...
 
+    def has_room(self) -> bool:
+        """Whether the kernel still holds so little unsent that more may be handed over."""
+        ...
+
     def close(self) -> None:
         """Close at once; nothing may be called after this."""
         ...
@@ -60,11 +72,13 @@ class SocketStream:
 
     kind = "tcp"
     pending = False
-    __slots__ = ("_socket", "fileno", "recv_into", "remote")
+    __slots__ = ("_fd", "_socket", "_unsent", "fileno", "recv_into", "remote")
 
     def __init__(self, connected: socket.socket, remote: str) -> None:
         connected.setblocking(False)
         self._socket = connected
+        self._fd = connected.fileno()
+        self._unsent = array.array("i", [0])
         self.remote = remote
         # The socket's own methods, so that the driver calls C at once.
         self.fileno = connected.fileno
@@ -76,6 +90,11 @@ class SocketStream:
             return self._socket.send(buffers[0])
         return self._socket.sendmsg(buffers[:IOV_MAX])
 
+    def has_room(self) -> bool:
+        """Whether less than `NOTSENT_LOWAT` is unsent; a send would not tell, since it takes more than that."""
+        ioctl(self._fd, _SIOCOUTQNSD, self._unsent)
+        return self._unsent[0] < NOTSENT_LOWAT
+
     def close(self) -> None:
         """Close the socket. What the kernel already took is still sent."""
         self._socket.close()
@@ -85,8 +104,6 @@ class SocketStream:
         try:
             tcp_info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
         except OSError:
-            return None
-        if len(tcp_info) < _TCP_INFO_RTT + 4:
             return None
         microseconds: int = struct.unpack_from("=I", tcp_info, _TCP_INFO_RTT)[0]
         return microseconds / 1e6 or None

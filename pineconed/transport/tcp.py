@@ -12,13 +12,10 @@ import errno
 import socket
 
 from pineconed.transport.resolve import ResolveError, SocketAddress, printable, resolve
-from pineconed.transport.stream import SocketStream
+from pineconed.transport.stream import NOTSENT_LOWAT, SocketStream
 
 RESOLVE_TIMEOUT = 10.0
 """Seconds that a look-up may take."""
-
-NOTSENT_LOWAT = 16 * 1024
-"""Unsent bytes above which the kernel calls a socket not writable, so that queues stay ours and fair."""
 
 USER_TIMEOUT_MS = 10_000
 """Sent data that nobody acknowledges for so long ends the connection, also after we closed it."""

@@ -65,7 +65,7 @@ def test_a_silent_name_server_holds_up_neither_the_loop_nor_its_end(monkeypatch:
     release = threading.Event()
     _patched_look_up(monkeypatch, lambda: release.wait(10) and [])
     before = time.monotonic()
-    with pytest.raises(ResolveError, match="no name server told the address of 'slow' within 0.05 s"):
+    with pytest.raises(ResolveError, match=r"no name server told .* 'slow' within 0\.05 s"):
         asyncio.run(resolve("slow", 7, 0.05))
     assert time.monotonic() - before < 1
     left = [thread for thread in threading.enumerate() if thread.name == "resolve slow"]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outgoing TCP streams: one address after another, with the options of a peering."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pineconed.transport import tcp
+from pineconed.transport.resolve import ResolveError, SocketAddress
+from pineconed.transport.stream import NOTSENT_LOWAT
+from pineconed.transport.tcp import ConnectError, connect, plain_reason, tune
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+@pytest.fixture
+def refused() -> Iterator[SocketAddress]:
+    """An address that refuses: bound, never listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield SocketAddress(socket.AF_INET, bound.getsockname())
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: SocketAddress) -> None:
+    async def answer(host: str, port: int, timeout: float) -> list[SocketAddress]:
+        return list(addresses)
+
+    monkeypatch.setattr(tcp, "resolve", answer)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[..., object]:
+    if request.param == "asyncio":
+        return asyncio.run
+    uvloop = pytest.importorskip("uvloop")
+    return uvloop.run  # type: ignore[no-any-return]
+
+
+def test_connects_and_sets_every_option(server: socket.socket, run: Callable[..., object]) -> None:
+    async def check() -> None:
+        stream = await connect("127.0.0.1", server.getsockname()[1], 5)
+        peering = socket.socket(fileno=os.dup(stream.fileno()))
+        with peering:
+            assert not os.get_blocking(stream.fileno())
+            assert peering.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            assert peering.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert peering.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+            assert peering.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == NOTSENT_LOWAT == 16384
+        assert stream.remote == f"127.0.0.1:{server.getsockname()[1]}"
+        stream.close()
+
+    run(check())
+
+
+def test_tries_addresses_one_after_another(
+    server: socket.socket, refused: SocketAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[SocketAddress] = []
+    original = tcp._connect_one
+
+    async def noted(address: SocketAddress, timeout: float) -> object:
+        tried.append(address)
+        return await original(address, timeout)
+
+    good = SocketAddress(socket.AF_INET, server.getsockname())
+    resolve_to(monkeypatch, refused, good, refused)
+    monkeypatch.setattr(tcp, "_connect_one", noted)
+    stream = asyncio.run(connect("name", 7, 5))
+    assert tried == [refused, good]
+    stream.close()
+
+
+def test_says_why_each_address_failed(refused: SocketAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = SocketAddress(socket.AF_INET, ("255.255.255.255", 7))
+    resolve_to(monkeypatch, refused, nowhere)
+    with pytest.raises(ConnectError) as failure:
+        asyncio.run(connect("name", 7, 5))
+    first, second = str(failure.value).split("; ")
+    assert first == f"127.0.0.1:{refused.sockaddr[1]}: nobody listens there (connection refused)"
+    assert second.startswith("255.255.255.255:7: ")
+
+
+def test_an_address_that_never_answers_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener with a full backlog drops what comes."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        with socket.create_connection(listener.getsockname()):
+            resolve_to(monkeypatch, SocketAddress(socket.AF_INET, listener.getsockname()))
+            with pytest.raises(ConnectError, match=r"no answer \(connection timed out\)"):
+                asyncio.run(connect("name", 7, 0.1))
+
+
+def test_a_name_without_address_is_a_failed_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(host: str, port: int, timeout: float) -> list[SocketAddress]:
+        raise ResolveError("cannot find the address of 'name'")
+
+    monkeypatch.setattr(tcp, "resolve", unknown)
+    with pytest.raises(ConnectError, match="cannot find the address"):
+        asyncio.run(connect("name", 7, 1))
+
+
+def test_a_cancelled_connect_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With warnings as errors an unclosed socket would fail this test."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+
+        async def cancel() -> None:
+            trying = asyncio.ensure_future(connect("127.0.0.1", listener.getsockname()[1], 5))
+            await asyncio.sleep(0.05)
+            trying.cancel()
+            await asyncio.wait([trying])
+            assert trying.cancelled()
+
+        with socket.create_connection(listener.getsockname()):
+            asyncio.run(cancel())
+
+
+def test_tuning_fails_on_what_is_no_tcp() -> None:
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(OSError, match="not supported"):
+        tune(near)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ECONNRESET, "x"), "connection reset by the peer"),
+        (OSError(errno.EPIPE, "x"), "the peer closed the connection"),
+        (OSError(errno.ETIMEDOUT, "x"), "no answer (connection timed out)"),
+        (OSError(errno.EHOSTUNREACH, "x"), "no route to the host"),
+        (TimeoutError(), "no answer (connection timed out)"),
+        (OSError(errno.EXDEV, "Invalid cross-device link"), "Invalid cross-device link"),
+        (OSError("only words"), "only words"),
+    ],
+)
+def test_reasons_are_plain_english(error: OSError, text: str) -> None:
+    assert plain_reason(error) == text
