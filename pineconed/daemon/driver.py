@@ -218,7 +218,10 @@ class Driver:
         if link.number not in self._links:
             return
         now = self._clock()
-        self._push(link, link.unsent)
+        if link.unsent:
+            self._push(link, link.unsent)
+        else:
+            link.blocked = False
         self._finish(now)
         if not link.blocked and link.watched:
             link.watched = False
@@ -268,9 +271,12 @@ class Driver:
             self._arm(deadline, now, pause)
 
     def _send(self, link: _Link, now: Now) -> None:
-        """Pull and send until the link's queue is empty or its socket refuses."""
-        take = self._node.take
+        """Pull and send until the link's queue is empty or its socket has enough."""
+        take, has_room = self._node.take, link.stream.has_room
         while not link.blocked:
+            if not has_room():
+                self._wait_for_room(link)
+                return
             try:
                 buffers = take(link.number, PULL, now)
             except Exception as fault:  # noqa: BLE001  (logged; ends this link)
@@ -294,9 +300,16 @@ class Driver:
             link.blocked = True
             self._failed.append((link, plain_reason(error)))
             return
-        link.blocked = sent < size
-        link.unsent = list(_after(buffers, sent)) if link.blocked else []
-        if link.blocked and not link.watched:
+        if sent < size:
+            link.unsent = list(_after(buffers, sent))
+            self._wait_for_room(link)
+        else:
+            link.unsent = []
+            link.blocked = False
+
+    def _wait_for_room(self, link: _Link) -> None:
+        link.blocked = True
+        if not link.watched:
             link.watched = True
             self._loop.add_writer(link.fd, self._on_writable, link)
 
@@ -351,7 +364,7 @@ class Driver:
         self._device_lost(reason)
 
     def _note_fault(self, fault: Exception) -> str:
-        """Count an exception that should never have come, log the first of its kind; the words for `LinkDown`."""
+        """Count an exception that should not be, log the first of its kind; the words for `LinkDown`."""
         self.faults += 1
         trace = fault.__traceback__
         while trace is not None and trace.tb_next is not None:
