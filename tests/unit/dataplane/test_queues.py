@@ -201,6 +201,13 @@ def test_everything_comes_out_once_in_the_order_of_its_flow(
     assert sum(map(len, order.values())) == len(pushes)
 
 
+def test_a_flow_costs_nothing_once_it_is_empty(queue: PeerQueue) -> None:
+    for flow in range(256):
+        push(queue, flow, 100, flow)
+    taken(queue, 1 << 20)
+    assert queue._flows == [None] * 256
+
+
 # Buffers
 
 
