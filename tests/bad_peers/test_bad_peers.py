@@ -129,7 +129,7 @@ HEADERS = {
     "payload longer than the frame": (raw_frame(1, b"\xff\xff" + bytes(40)), "bytes whose fields end at"),
     "traffic with bytes left over": (
         raw_frame(3, bytes(2 + 4 + 64) + FULL.public_key + b"\x00" + b"rest"),
-        "fields end at",
+        "lengths do not add up",
     ),
     "coords cut off": (raw_frame(3, bytes(2) + b"\x00\x01\x80" + bytes(2 + 64)), "varu64|coord|integer|cut"),
 }
@@ -198,7 +198,7 @@ BAD_ANNOUNCEMENTS = {
     "port 0": (with_port_zero, "port 0"),
     "old sequence": (with_old_sequence, "sequence"),
     "forged last signer": (with_other_last_signer, "last signer"),
-    "forged first signer": (with_other_first_signer, "first signer"),
+    "forged first signer": (with_other_first_signer, "not begun by its root"),
     "no hop": (without_hops, "hop"),
     "non-minimal varint": (with_long_varint, "minimal"),
 }

@@ -191,7 +191,8 @@ class Namespace:
 
     def start(self, name: str, *argv: str, environment: Mapping[str, str] | None = None) -> Process:
         """Start a program inside; it is killed with the lab at the latest."""
-        log = self.lab.directory / f"{self.name.rpartition('-')[2]}-{self.label}-{name}.log"
+        number = f"{self.name.rpartition('-')[2]}.{len(self.processes)}"
+        log = self.lab.directory / f"{number}-{self.label}-{name}.log"
         process = Process(f"{name} on {self.label}", self.enter(*argv), log, environment)
         self.processes.append(process)
         return process
