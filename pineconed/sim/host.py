@@ -185,9 +185,9 @@ class Host:
 
     def _arm(self) -> None:
         """Have an alarm no later than the node's deadline; one that rings early looks again."""
-        deadline = self.node.deadline()
-        if deadline is None or not self.alive:
+        if not self.alive:
             return
+        deadline = self.node.deadline()
         if self._alarm is not None:
             if self._alarm.when <= deadline:
                 return
@@ -196,8 +196,7 @@ class Host:
 
     def _rang(self) -> None:
         self._alarm = None
-        deadline = self.node.deadline()
-        if deadline is not None and deadline <= self._clock.now:
+        if self.node.deadline() <= self._clock.now:
             self.node.handle_timer(self.now())
             self._turn()
         else:

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import NamedTuple
 
 from pineconed.overlay.address import address_of
 from pineconed.router.events import Event
@@ -17,8 +18,16 @@ from pineconed.sim.topology import Topology
 from pineconed.sim.trace import Trace
 
 
+class Decision(NamedTuple):
+    """What a node reported, and when (virtual seconds)."""
+
+    when: float
+    host: int
+    event: Event
+
+
 class Network:
-    """Hosts and links that share a virtual clock.
+    """Hosts and links that share a virtual clock, and all that the nodes reported.
 
     `real_signatures` takes Ed25519 instead of the cheap stand-in. `revision` grows whenever a node reports
     something or a packet arrives, so that `run_until` looks at its condition only then.
@@ -32,7 +41,9 @@ class Network:
         self.trace = Trace(keep_lines)
         self.crossings = Crossings()
         self.probe = Probe(self.crossings, self._send_packet)
+        self.decisions: list[Decision] = []
         self.revision = 0
+        self._rng = Random(f"network {seed}")
         self._scheme = (Ed25519Scheme if real_signatures else CheapScheme)(Random(f"keys {seed}"))
 
     def add_host(self) -> Host:
@@ -59,11 +70,17 @@ class Network:
             link.unplug()
         return link
 
-    def build(self, topology: Topology, shape: LinkShape | None = None) -> None:
-        """Add the hosts and links of a topology; its node 0 becomes the next host."""
-        first = len(self.hosts)
-        for _ in range(topology.size):
+    def build(self, topology: Topology, shape: LinkShape | None = None, *, within: float = 1.0) -> None:
+        """Add the hosts and links of a topology; its node 0 becomes the next host.
+
+        The hosts start at random moments of `within` seconds, which pass, and then the links are plugged: so
+        the timers of the nodes do not fire together.
+        """
+        first, began = len(self.hosts), self.clock.now
+        for moment in sorted(within * self._rng.random() for _ in range(topology.size)):
+            self.clock.run_until(began + moment)
             self.add_host()
+        self.clock.run_until(began + within)
         for dialer, acceptor in topology.edges:
             self.connect(first + dialer, first + acceptor, shape)
 
@@ -104,9 +121,9 @@ class Network:
             if link.hosts[0] is self.hosts[host]:
                 link.dial()
 
-    def send(self, source: int, destination: int, size: int = 64) -> Delivery:
-        """Send a test packet now."""
-        return self.probe.send(self.clock.now, source, destination, size)
+    def send(self, source: int, destination: int, size: int = 64, *, flow: int | None = None) -> Delivery:
+        """Send a test packet now; those with the same `flow` (0 to 999) belong together."""
+        return self.probe.send(self.clock.now, source, destination, size, flow=flow)
 
     def run_for(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -132,6 +149,7 @@ class Network:
     def happened(self, host: int, event: Event) -> None:
         """A node reported something."""
         self.revision += 1
+        self.decisions.append(Decision(self.clock.now, host, event))
         self.trace.decision(self.clock.now, host, repr(event))
 
     def packet_arrived(self, host: int, packet: bytes) -> None:

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from struct import pack, unpack_from
 
 from pineconed.sim.tap import TRAFFIC, Crossings
@@ -13,8 +12,7 @@ _UDP_HEADER = 8
 _ICMPV6_HEADER = 8
 _UDP = 17
 _ICMPV6 = 58
-_SERIAL = 8
-_PORT = 9  # discard
+_DISCARD_PORT = 9
 
 
 @dataclass(slots=True)
@@ -60,11 +58,19 @@ class Probe:
         self.deliveries: list[Delivery] = []
         self._crossings = crossings
         self._send_packet = send_packet
-        self._serial = count()
 
-    def send(self, now: float, source: int, destination: int, size: int = 64) -> Delivery:
-        """Send one UDP packet of `size` bytes (at least 56) and return the record of its fate."""
-        packet = self._packet(next(self._serial), source, destination, size)
+    def send(
+        self, now: float, source: int, destination: int, size: int = 64, *, flow: int | None = None
+    ) -> Delivery:
+        """Send one UDP packet of `size` bytes (at least 56) and return the record of its fate.
+
+        Packets with the same `flow` (0 to 999) have the same ports; without one each has its own.
+        """
+        serial = len(self.deliveries)
+        port = 1024 + serial % 60000 if flow is None else flow
+        packet = _ipv6_header(self.addresses[source], self.addresses[destination], size) + _udp(
+            port, serial, size
+        )
         delivery = Delivery(source, destination, packet, now)
         self.deliveries.append(delivery)
         self._send_packet(source, packet)
@@ -84,14 +90,15 @@ class Probe:
             delivery.delivered_at = now
             delivery.links = tuple(self._crossings.path(TRAFFIC, packet))
 
-    def _packet(self, serial: int, source: int, destination: int, size: int) -> bytes:
-        length = size - _IPV6_HEADER
-        header = pack(
-            ">IHBB16s16s", 6 << 28, length, _UDP, 64, self.addresses[source], self.addresses[destination]
-        )
-        datagram = pack(">HHHHQ", 1024 + serial % 60000, _PORT, length, 0, serial)
-        return (header + datagram).ljust(size, b"\0")
-
     def _delivery(self, packet: bytes, offset: int) -> Delivery:
         serial: int = unpack_from(">Q", packet, offset + _IPV6_HEADER + _UDP_HEADER)[0]
         return self.deliveries[serial]
+
+
+def _ipv6_header(source: bytes, destination: bytes, size: int) -> bytes:
+    return pack(">IHBB16s16s", 6 << 28, size - _IPV6_HEADER, _UDP, 64, source, destination)
+
+
+def _udp(port: int, serial: int, size: int) -> bytes:
+    length = size - _IPV6_HEADER
+    return pack(">HHHHQ", port, _DISCARD_PORT, length, 0, serial).ljust(length, b"\0")
