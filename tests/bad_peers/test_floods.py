@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floods against the node in the middle, while two honest nodes ping each other through it.
+
+a and b have TUN devices, the node in the middle has none, and the flood comes over a link of its own. The
+ping must keep its times and its packets, and the node its memory. A flood that did not reach its rate proves
+nothing and fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.network.conftest import require_lab
+from tests.network.lab import Lab, Link, Namespace
+from tests.network.nodes import PORT, Pineconed, seed_with_prefix
+from tests.network.ping import PingResult, PingStream, wait_for_ping
+
+pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(180)]
+
+SECONDS = 10
+MARGIN = 1.02
+"""How much faster than stated a flood tries to be."""
+MEMORY_GROWTH = 64 << 20
+"""Bytes by which the node's resident memory may grow in a flood."""
+LOG_LINES = 30
+"""Lines that a flood may cause in the log."""
+
+FLOODS = {
+    "bootstraps": 10_000,
+    "broadcasts": 10_000,
+    "670-hop announcements": 100,
+    "255-hop announcements": 100,
+    "60 KB destination coords": 1_000,
+    "60 KB source coords": 1_000,
+}
+
+
+@dataclass
+class Crossing:
+    """Two honest hosts, the node between them, and the host the flood comes from."""
+
+    a: Pineconed
+    middle: Pineconed
+    b: Pineconed
+    attacker: Namespace
+    way_in: Link
+
+
+@pytest.fixture(scope="module")
+def crossing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crossing]:
+    """Build a - middle - b, and the attacker beside it. The root is a."""
+    require_lab()
+    with Lab(tmp_path_factory.mktemp("floods")) as lab:
+        a, middle, b, attacker = lab.hosts("a middle b attacker")
+        left, right, way_in = lab.link(a, middle), lab.link(b, middle), lab.link(attacker, middle)
+        made = Crossing(
+            Pineconed(a, [], [f"{left.address(middle)}:{PORT}"], seed=seed_with_prefix("f0")),
+            Pineconed(middle, tun="none", seed=seed_with_prefix("80")),
+            Pineconed(b, [], [f"{right.address(middle)}:{PORT}"], seed=seed_with_prefix("40")),
+            attacker,
+            way_in,
+        )
+        for node in (made.a, made.middle, made.b):
+            node.wait_ready()
+        wait_for_ping(a, made.b.address)
+        wait_for_ping(b, made.a.address)
+        yield made
+
+
+class Flood:
+    """The flooding process, prepared and waiting for the word."""
+
+    def __init__(self, crossing: Crossing, kind: str, rate: int) -> None:
+        argv = ["-m", "tests.bad_peers.flood", kind, crossing.way_in.address(crossing.middle.host), str(PORT)]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "FLOOD_TARGETS": f"{crossing.a.public_key.hex()} {crossing.b.public_key.hex()}",
+        }
+        self._popen = subprocess.Popen(
+            crossing.attacker.enter(sys.executable, *argv, str(rate * MARGIN), str(SECONDS)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def wait_ready(self) -> None:
+        assert self._popen.stdout is not None
+        for line in self._popen.stdout:
+            if line.strip() == "ready":
+                return
+        raise AssertionError("the flood could not be prepared")
+
+    def run(self) -> dict[str, float]:
+        """Let it flood and return its report."""
+        output, _ = self._popen.communicate("go\n", timeout=SECONDS * 6)
+        report: dict[str, float] = json.loads(output.splitlines()[-1])
+        return report
+
+    def __enter__(self) -> Flood:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._popen.kill()
+        self._popen.communicate()
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_flood(crossing: Crossing, kind: str) -> None:
+    node = crossing.middle.process
+    ended = len(crossing.a.disconnects()) + len(crossing.b.disconnects())
+    with Flood(crossing, kind, FLOODS[kind]) as flood:
+        flood.wait_ready()
+        wait_for_ping(crossing.a.host, crossing.b.address)
+        lines, memory, busy = len(node.text().splitlines()), node.memory_bytes(), node.cpu_seconds()
+        with PingStream(crossing.a.host, crossing.b.address, interval=0.02) as stream:
+            time.sleep(0.5)
+            report = flood.run()
+            peak = node.peak_memory_bytes()
+            result = stream.stop()
+    busy = (node.cpu_seconds() - busy) / report["seconds"]
+    told = node.text().splitlines()[lines:]
+    print(
+        f"{kind}: {report['rate']:.0f}/s for {report['seconds']:.1f} s ({report['bytes'] / 1e6:.0f} MB), "
+        f"ping {result}, loss {100 * result.loss:.2f} %, memory {memory >> 20} to {peak >> 20} MB, "
+        f"{100 * busy:.0f} % of a processor, {len(told)} log lines",
+        flush=True,
+    )
+    assert report["rate"] >= FLOODS[kind]
+    assert_untouched(result)
+    assert peak <= memory + MEMORY_GROWTH
+    assert 1 <= len(told) <= LOG_LINES, told
+    assert len(crossing.a.disconnects()) + len(crossing.b.disconnects()) == ended
+
+
+def assert_untouched(result: PingResult) -> None:
+    assert result.sent >= SECONDS * 40
+    assert result.loss <= 0.01
+    assert result.median <= 20
