@@ -64,6 +64,10 @@ FAULT_PAUSE = 1.0
 _log = structlog.get_logger(__name__)
 
 
+def _ignore(_reason: str) -> None:
+    """Nobody asked to be told."""
+
+
 class _Link:
     """One stream of the node: what was read and not yet handled, what was taken and not yet sent."""
 
@@ -115,10 +119,11 @@ class Driver:
         for number in list(self._links):
             self.detach(number, reason)
         self.detach_tun()
+        if self._turn_due is not None:
+            self._turn_due.cancel()
         self._turn()
-        for handle in (self._timer, self._turn_due):
-            if handle is not None:
-                handle.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def attach(self, stream: Stream, options: LinkOptions) -> int:
         """Give a connected stream to the node, which greets the peer at once; the number of the new link."""
@@ -142,7 +147,7 @@ class Driver:
         link = self._links.get(number)
         return link.stream if link is not None else None
 
-    def attach_tun(self, device: TunDevice, lost: Callable[[str], None] = lambda _reason: None) -> None:
+    def attach_tun(self, device: TunDevice, lost: Callable[[str], None] = _ignore) -> None:
         """Carry packets between this device and the node; ``lost`` is called once if the device goes away."""
         self._device, self._device_lost = device, lost
         self._loop.add_reader(device.fileno(), self._on_packets)
@@ -389,7 +394,3 @@ def _after(buffers: Sequence[Buffer], sent: int) -> Iterator[Buffer]:
             sent = 0
         else:
             yield buffer
-
-
-def _ignore(_reason: str) -> None:
-    """Nobody asked to be told."""

@@ -91,7 +91,7 @@ class SocketStream:
         return self._socket.sendmsg(buffers[:IOV_MAX])
 
     def has_room(self) -> bool:
-        """Whether less than `NOTSENT_LOWAT` is unsent; a send would not tell, since it takes more than that."""
+        """Whether less than `NOTSENT_LOWAT` is unsent; a send would not tell, because it takes more."""
         ioctl(self._fd, _SIOCOUTQNSD, self._unsent)
         return self._unsent[0] < NOTSENT_LOWAT
 
