@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.network.lab import LabError, Namespace, Process, wait_until
 
@@ -105,11 +105,14 @@ class PingStream:
         return answers[0] - began
 
     def stop(self) -> PingResult:
-        """End the ping and return all that it saw (a request still under way counts as lost)."""
+        """End the ping and return all that it saw; a request that was still under way does not count."""
         if self._process.alive:
             self._process.interrupt()
             self._process.wait(10)
-        return parse_ping(self._process.text())
+        output = self._process.text()
+        result = parse_ping(output)
+        last_answered = any(int(number) == result.sent for _, number, _ in REPLY.findall(output))
+        return result if last_answered else replace(result, sent=result.sent - 1)
 
     def __enter__(self) -> PingStream:
         return self
