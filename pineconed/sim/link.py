@@ -126,6 +126,7 @@ class Link:
         """Ask for a connection now with a fresh back-off, unless the dialling host has one."""
         if self._redial is not None:
             self._redial.cancel()
+            self._redial = None
         self._attempts = 0
         if not any(near.is_open for near, _ in self._streams):
             self._request(0)

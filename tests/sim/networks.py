@@ -66,11 +66,12 @@ def spreading(hops: int) -> float:
 
 
 def settled(name: str, size: int, seed: int, *, real_signatures: bool = False) -> Network:
-    """A network of that topology in which all agree on the root and the snake is whole."""
+    """A network in which all agree on the root, the snake is whole and the paths before that have faded."""
     network = Network(seed, real_signatures=real_signatures)
     network.build(build(name, size, seed))
     agree_on_root(network, limit=spreading(size))
     complete_snake(network, limit=size * ROUND)
+    network.run_for(FADED)
     return network
 
 

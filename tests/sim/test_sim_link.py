@@ -165,6 +165,20 @@ def test_unplugging_fails_both_ends_at_once_and_plugging_dials() -> None:
     assert (pair.near.log[-1], pair.far.log[-1]) == ((10.04, "opened"), (10.03, "opened"))
 
 
+def test_a_link_that_was_plugged_while_its_stream_stood_is_still_dialled_when_that_ends() -> None:
+    pair = Pair()
+    assert pair.near.end is not None
+    pair.link.redials = True
+    pair.near.end.close()
+    pair.clock.run_for(0.5)
+    pair.link.plug()
+    pair.clock.run_for(0.1)
+    pair.link.plug()
+    pair.link.reset()
+    pair.clock.run_for(2.0 + 0.02)
+    assert pair.near.log[-1][1] == "opened"
+
+
 def test_a_reset_stream_is_dialled_again_after_the_first_back_off() -> None:
     """The first back-off is between 1 and 2 s, and then comes a round trip."""
     pair = Pair()
