@@ -91,19 +91,22 @@ class TunDevice:
 
 def _explained(name: str, clone_device: str, error: OSError) -> TunError:
     """What an errno of opening a TUN device means to the operator."""
-    no_device = f"{clone_device} is missing"
+    load = "load the kernel module (modprobe tun) or run with --tun none"
     if error.errno == errno.ENOENT and not Path(clone_device).exists():
-        return TunError(no_device, "load the kernel module (modprobe tun) or run with --tun none")
+        return TunError(f"{clone_device} is missing", load)
     if error.errno in {errno.ENODEV, errno.ENXIO}:
+        return TunError("this kernel has no TUN devices", load)
+    if error.errno == errno.EACCES:
         return TunError(
-            "this kernel has no TUN devices", "load the kernel module (modprobe tun) or run with --tun none"
+            f"no permission to open {clone_device}",
+            f"run as root, let everybody use it (chmod 0666 {clone_device} is usual), or run with --tun none",
         )
-    if error.errno in {errno.EPERM, errno.EACCES}:
+    if error.errno == errno.EPERM:
         return TunError(
             f"no permission to create the TUN device {name}",
             "run as root, give the process CAP_NET_ADMIN, or run with --tun none",
         )
-    if error.errno in {errno.EBUSY, errno.EINVAL, errno.EEXIST}:
+    if error.errno in {errno.EBUSY, errno.EEXIST}:
         return TunError(
             f"there is already an interface named {name}",
             "stop what made it (ip link show), or choose another name or auto",

@@ -19,6 +19,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pineconed.tun.errors import TunError
 
+MIN_MTU = 1280
+"""Below this the kernel turns IPv6 off."""
+
+MAX_MTU = 65535
 PREFIX_LENGTH = 8
 ROUTE_METRIC = 4096
 """Worse than the kernel's own routes (256), so that ours yields to any equal one."""
@@ -29,7 +33,8 @@ _IFA_F_NODAD = 0x02
 _IFA_F_NOPREFIXROUTE = 0x200
 _ADDR_GEN_MODE_NONE = 1
 _RT_TABLE_LOCAL = 255
-_RTN_UNICAST = 1
+_ROUTE_KINDS = {1: "via {device}", 6: "(blackhole)", 7: "(unreachable)", 8: "(prohibit)"}
+"""The kinds of route (RTN_*) that carry or refuse packets to others, and how they are named."""
 
 
 def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
@@ -37,6 +42,8 @@ def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
 
     With ``route`` all of fd00::/8 goes to the device at metric 4096. TunError when the kernel refuses.
     """
+    if not MIN_MTU <= mtu <= MAX_MTU:
+        raise TunError(f"{name} cannot have MTU {mtu}", f"take an MTU from {MIN_MTU} to {MAX_MTU}")
     _allow_ipv6(name)
     text = str(ipaddress.IPv6Address(address))
     try:
@@ -62,7 +69,7 @@ def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
                     prefsrc=text,
                 )
     except (NetlinkError, OSError) as error:
-        raise _explained(name, mtu, error) from error
+        raise _explained(name, error) from error
 
 
 def foreign_unique_locals(name: str) -> list[str]:
@@ -112,24 +119,21 @@ def _addresses(netlink: IPRoute, devices: dict[int, str], own: str) -> Iterator[
 
 def _routes(netlink: IPRoute, devices: dict[int, str], own: str) -> Iterator[str]:
     for message in netlink.get_routes(family=socket.AF_INET6):
-        destination, device = message.get("dst"), devices.get(message.get("oif"), "?")
-        if not destination or message["type"] != _RTN_UNICAST or message.get("table") == _RT_TABLE_LOCAL:
+        kind, device = _ROUTE_KINDS.get(message["type"]), devices.get(message.get("oif"), "?")
+        destination = message.get("dst")
+        if kind is None or destination is None or message.get("table") == _RT_TABLE_LOCAL or device == own:
             continue
         network = ipaddress.IPv6Network((destination, message["dst_len"]))
-        if device != own and network.subnet_of(UNIQUE_LOCAL):
-            yield f"route {network} via {device}"
+        if network.prefixlen >= UNIQUE_LOCAL.prefixlen - 1 and network.overlaps(UNIQUE_LOCAL):
+            yield f"route {network} {kind.format(device=device)}"
 
 
-def _explained(name: str, mtu: int, error: Exception) -> TunError:
+def _explained(name: str, error: Exception) -> TunError:
     """What an error of netlink means to the operator."""
     code = getattr(error, "code", None) or getattr(error, "errno", None)
     if code in {errno.EPERM, errno.EACCES}:
         return TunError(
             f"no permission to configure {name}",
             "run as root, give the process CAP_NET_ADMIN, or run with --tun none",
-        )
-    if code in {errno.EINVAL, errno.ERANGE}:
-        return TunError(
-            f"the kernel refuses to configure {name} with MTU {mtu}", "take an MTU from 1280 to 65535"
         )
     return TunError(f"cannot configure {name}: {error}", "run with --tun none to go without")
