@@ -133,7 +133,7 @@ def test_a_device_that_is_gone_says_so() -> None:
 def test_what_the_kernel_refuses_says_so() -> None:
     def check() -> None:
         device = open_one()
-        with pytest.raises(TunError, match="cannot configure pine0: .*File exists"):
+        with pytest.raises(TunError, match=r"cannot configure pine0: .*File exists"):
             netlink.configure(device.name, ADDRESS.packed, 65000, route=True)
         device.close()
 
@@ -150,7 +150,7 @@ def test_what_the_kernel_refuses_says_so() -> None:
         (PermissionError(errno.EACCES, "Permission denied"), "no permission to configure pine0; run as root"),
         (
             OSError(errno.ENODEV, "No such device"),
-            "cannot configure pine0: .*No such device; run with --tun none",
+            r"cannot configure pine0: .*No such device; run with --tun none",
         ),
     ],
 )
