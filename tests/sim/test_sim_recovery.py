@@ -61,8 +61,8 @@ def test_the_next_root_takes_over_when_the_root_dies(name: str, size: int, silen
     """First all let go of the old root, then they agree on the next one, then paths are made anew.
 
     The root's peers notice at once or after the silence, and what they tell crosses the network within one
-    HOP a link; whoever is reached waits. A few may take up what is left of the old root once more, because its
-    peers notice at different moments, and wait again. Then the next root spreads. For traffic, paths from
+    HOP a link; whoever is reached waits. A few may take up what is left of the old root once more, because
+    its peers notice at different moments, and wait again. Then the next root spreads. For traffic, paths from
     before must fade, and one round of bootstraps makes new ones.
     """
     for seed in range(4):
