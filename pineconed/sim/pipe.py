@@ -22,6 +22,8 @@ FIRST_RETRANSMISSION = 0.2
 #: The second part of a cut segment arrives up to this much later, in seconds.
 CUT_DELAY = 0.001
 
+_INSTANT = 1e-9  # seconds; less than this is a rounding error
+
 
 @dataclass(frozen=True, slots=True)
 class LinkShape:
@@ -70,7 +72,7 @@ class Pipe:
         if self._stalled:
             return sum(map(len, self._held)) < STALLED_LIMIT
         wait = self._free_at - self._clock.now - self._seconds(UNSENT_LIMIT)
-        if wait <= 0:
+        if wait <= _INSTANT:
             return True
         if self._drain is None:
             self._drain = self._clock.after(wait, self._drained)
