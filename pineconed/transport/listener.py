@@ -12,14 +12,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import struct
 from collections.abc import Callable
 
 import structlog
 
 from pineconed.transport.gate import AcceptGate
 from pineconed.transport.resolve import ResolveError, SocketAddress, printable, resolve
-from pineconed.transport.stream import SocketStream
+from pineconed.transport.stream import RESET_ON_CLOSE, SocketStream
 from pineconed.transport.tcp import RESOLVE_TIMEOUT, plain_reason, tune
 from pineconed.transport.uri import host_port
 
@@ -45,8 +44,6 @@ _THAT_STREAM_FAILED = frozenset(
     }
 )
 """accept(2) reports what befell the waiting stream; the next one may be fine."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _log = structlog.get_logger(__name__)
 
@@ -179,7 +176,7 @@ def _bound(address: SocketAddress, *, v6only: bool | None) -> socket.socket:
 
 def _reset(sock: socket.socket) -> None:
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     finally:
         sock.close()
 

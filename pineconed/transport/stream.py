@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import socket
 import struct
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ IOV_MAX = 1024
 
 NOTSENT_LOWAT = 16 * 1024
 """Unsent bytes above which the kernel calls a socket not writable, so that queues stay ours and fair."""
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER for a socket whose peer shall get a reset instead of what is still unsent."""
 
 _SIOCOUTQNSD = 0x894B
 """Ask a TCP socket for its unsent bytes (int)."""
@@ -96,7 +100,15 @@ class SocketStream:
         return self._unsent[0] < NOTSENT_LOWAT
 
     def close(self) -> None:
-        """Close the socket. What the kernel already took is still sent."""
+        """Close the socket; what is on its way still arrives.
+
+        With anything unsent in the kernel the peer has stopped reading or its line is slow: then the
+        connection is reset, so that the peer learns of the end at once and nothing of it is left here.
+        """
+        with contextlib.suppress(OSError, ValueError):  # no TCP, or closed already
+            ioctl(self._socket, _SIOCOUTQNSD, self._unsent)
+            if self._unsent[0]:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self._socket.close()
 
     def rtt(self) -> float | None:

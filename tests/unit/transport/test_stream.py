@@ -72,6 +72,31 @@ def test_room_is_measured_by_what_the_kernel_has_not_sent(
     assert stream.has_room()
 
 
+def test_closing_lets_the_last_bytes_arrive(connected: tuple[SocketStream, socket.socket]) -> None:
+    stream, far = connected
+    stream.send([b"farewell"])
+    stream.close()
+    assert far.recv(100) == b"farewell"
+    assert far.recv(100) == b""
+
+
+def test_closing_resets_a_peer_that_has_stopped_reading(
+    connected: tuple[SocketStream, socket.socket],
+) -> None:
+    stream, far = connected
+    while stream.has_room():
+        stream.send([bytes(65536)])
+    stream.close()
+    stream.close()
+
+    def read_all() -> None:
+        while far.recv(1 << 20):
+            pass
+
+    with pytest.raises(ConnectionResetError):
+        read_all()
+
+
 def test_round_trip_time_comes_from_the_kernel(connected: tuple[SocketStream, socket.socket]) -> None:
     stream, far = connected
     stream.send([b"ping"])
