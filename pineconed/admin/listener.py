@@ -31,8 +31,8 @@ _REMEDIES = {
 def open_listener(path: Path, mode: int, group: str | int | None) -> socket.socket:
     """A listening, non-blocking Unix socket at ``path`` with these permission bits.
 
-    ``group`` is a name or a number; None leaves the daemon's. The mode is set before the file exists and the group before anybody can connect. Raises
-    AdminSocketError.
+    ``group`` is a name or a number; None leaves the daemon's. The mode is set before the file exists and
+    the group before anybody can connect. Raises AdminSocketError.
     """
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise AdminSocketError(

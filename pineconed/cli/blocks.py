@@ -32,12 +32,19 @@ def short_key(text: str) -> str:
     return text if len(text) <= _SHORT_KEY + 1 else text[:_SHORT_KEY] + ELLIPSIS
 
 
+def short_address(text: str) -> str:
+    """An address cut to its first two groups."""
+    groups = text.split(":")
+    return text if len(groups) < 4 else f"{groups[0]}:{groups[1]}:{ELLIPSIS}"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.
 
-    ``name`` heads it in a pipe, ``title`` on a terminal. When a terminal is too narrow, keys are cut by
-    ``shorten``, then the columns with the lowest ``keep`` go, then one that is ``flexible`` is cut.
+    ``name`` heads it in a pipe, ``title`` on a terminal. When a terminal is too narrow, columns with
+    ``least`` are cut to no less than that width, and all make room one after the other, from the lowest
+    number on: at ``shorten_at`` the texts are shortened by ``shorten``, at ``keep`` the column goes.
     """
 
     name: str
@@ -45,7 +52,8 @@ class Column:
     keep: int = 100
     right: bool = False
     shorten: Callable[[str], str] | None = None
-    flexible: bool = False
+    shorten_at: int = 0
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,66 +9,70 @@ import click
 
 from pineconed.admin.schema import AddedPeer, AddPeer, LevelName, LogLevel, RemovedPeers, SetLogLevel
 from pineconed.cli.blocks import Line
+from pineconed.cli.explained import ExplainedCommand
 from pineconed.cli.settings import Settings, common_options
 from pineconed.cli.show import peer_name, show
 from pineconed.cli.view_status import added_blocks, removed_blocks
 
 
-@click.command("add-peer")
+@click.command(
+    "add-peer",
+    cls=ExplainedCommand,
+    examples=(
+        "pineconectl add-peer tcp://192.0.2.1:4444",
+        "pineconectl add-peer tcp://[2001:db8::1]:4444",
+        "pineconectl add-peer tcp://gateway.example.org:4444",
+    ),
+)
 @click.argument("uri")
 @common_options()
 @click.pass_obj
 def add_peer(settings: Settings, uri: str) -> None:
-    r"""Dial another node from now on.
+    """Dial another node from now on.
 
     URI is tcp://HOST:PORT, an IPv6 address in brackets. The daemon dials at once, and again with growing
     pauses whenever the peering is lost. It is forgotten when the daemon stops; what shall stay belongs
     under "connect" in /etc/pineconed/pineconed.toml.
-
-    \b
-    Examples:
-      pineconectl add-peer tcp://192.0.2.1:7070
-      pineconectl add-peer tcp://[2001:db8::1]:7070
-      pineconectl add-peer tcp://gateway.example.org:7070
     """
     show(settings, settings.client().post("/v1/peers", AddPeer(uri)), AddedPeer, added_blocks)
 
 
-@click.command("remove-peer")
+@click.command(
+    "remove-peer",
+    cls=ExplainedCommand,
+    examples=(
+        "pineconectl remove-peer 3",
+        "pineconectl remove-peer tcp://192.0.2.1:4444",
+        "pineconectl remove-peer fd57:ecb0:5d62:1da5:2f27:2b8c:f84f:7fd8",
+    ),
+)
 @click.argument("which", metavar="PORT|KEY|ADDRESS|URI")
 @common_options()
 @click.pass_obj
 def remove_peer(settings: Settings, which: str) -> None:
-    r"""Close a peering and dial that peer no longer.
+    """Close a peering and dial that peer no longer.
 
     Name it by its port, by the node's key or overlay address (all peerings to that node), or by its
     configured URI. A peer of the configuration file is back at the next start of the daemon. A peer that
     dials this node, or that is found on the local network, may come back by itself.
-
-    \b
-    Examples:
-      pineconectl remove-peer 3
-      pineconectl remove-peer tcp://192.0.2.1:7070
-      pineconectl remove-peer fd57:ecb0:5d62:1da5:2f27:2b8c:f84f:7fd8
     """
     answer = settings.client().delete("/v1/peers", **peer_name(which))
     show(settings, answer, RemovedPeers, removed_blocks)
 
 
-@click.command("log-level")
+@click.command(
+    "log-level",
+    cls=ExplainedCommand,
+    examples=("pineconectl log-level", "pineconectl log-level debug"),
+)
 @click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]), required=False)
 @common_options()
 @click.pass_obj
 def log_level(settings: Settings, level: str | None) -> None:
-    r"""Show or set how much the daemon logs.
+    """Show or set how much the daemon logs.
 
     The change lasts until the daemon stops; the level at the start is in /etc/pineconed/pineconed.toml.
     The log is read with: journalctl -u pineconed
-
-    \b
-    Examples:
-      pineconectl log-level
-      pineconectl log-level debug
     """
     client = settings.client()
     if level is None:

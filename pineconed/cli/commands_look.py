@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from pineconed.admin.schema import Peer, Snake, Status, Tree
+from pineconed.cli.explained import ExplainedCommand
 from pineconed.cli.output import on_terminal
 from pineconed.cli.settings import Settings, common_options
 from pineconed.cli.show import fetch_snake, peer_filter, show
@@ -14,26 +15,35 @@ from pineconed.cli.view_status import status_blocks
 from pineconed.cli.view_tree import snake_plain, snake_terminal, tree_plain, tree_terminal
 
 
-@click.command()
+@click.command(
+    cls=ExplainedCommand,
+    examples=(
+        "pineconectl status",
+        "pineconectl status --json | jq -r .address",
+    ),
+)
 @common_options()
 @click.pass_obj
 def status(settings: Settings) -> None:
-    r"""Show this node: its address, its key, how it is doing.
+    """Show this node: its address, its key, how it is doing.
 
     The address is what other machines of the mesh reach this one by. The root, the parent and the coords
     tell its place in the tree by which the mesh finds ways: the root is the node with the highest key,
     the parent is the peer towards it, and the coords are the ports on the way from the root to here.
     The same root on all nodes means that they are one mesh.
-
-    \b
-    Examples:
-      pineconectl status
-      pineconectl status --json | jq -r .address
     """
     show(settings, settings.client().get("/v1/status"), Status, status_blocks)
 
 
-@click.command()
+@click.command(
+    cls=ExplainedCommand,
+    examples=(
+        "pineconectl peers",
+        "pineconectl peers --long 3          everything about the peer on port 3",
+        "pineconectl peers --state waiting   those that cannot be reached",
+        "pineconectl peers --json | jq '.[] | select(.rtt_seconds > 0.1) | .address'",
+    ),
+)
 @click.argument("which", metavar="[PORT|KEY|ADDRESS]", required=False)
 @click.option("--long", "-l", "in_full", is_flag=True, help="Everything about each peer, one block each.")
 @click.option(
@@ -44,65 +54,56 @@ def status(settings: Settings) -> None:
 @common_options()
 @click.pass_obj
 def peers(settings: Settings, which: str | None, in_full: bool, state: str | None) -> None:
-    r"""Show the neighbours: who they are, how fast, what failed.
+    """Show the neighbours: who they are, how fast, what failed.
 
     Each peering has a port, a number by which this node names it. IN and OUT are seen from this node;
     TRAFFIC is packets of users, PROTOCOL what keeps the mesh together. Configured peers that cannot be
     reached are listed with the last error and the time of the next try.
-
-    \b
-    Examples:
-      pineconectl peers
-      pineconectl peers --long 3              everything about the peer on port 3
-      pineconectl peers --state waiting       those that cannot be reached
-      pineconectl peers --json | jq '.[] | select(.rtt_seconds > 0.1) | .address'
     """
     answer = settings.client().get("/v1/peers", state=state, **peer_filter(which))
     brief = peers_terminal if on_terminal() else peers_plain
     show(settings, answer, list[Peer], peers_long if in_full else brief)
 
 
-@click.command()
+@click.command(
+    cls=ExplainedCommand,
+    examples=(
+        "pineconectl tree",
+        "pineconectl tree --json | jq '.path[].address'",
+    ),
+)
 @common_options()
 @click.pass_obj
 def tree(settings: Settings) -> None:
-    r"""Show the place of this node in the spanning tree.
+    """Show the place of this node in the spanning tree.
 
     All nodes of a mesh form one tree, whose root is the node with the highest key. The way from the root
     to this node gives it coords, and packets for known coords travel along the tree. A peer whose ROOT is
     not "same" has not joined this tree yet: normal for seconds after a change.
-
-    \b
-    Examples:
-      pineconectl tree
-      pineconectl tree --json | jq '.path[].address'
     """
     view = tree_terminal if on_terminal() else tree_plain
     show(settings, settings.client().get("/v1/tree"), Tree, view)
 
 
-@click.command()
+@click.command(
+    cls=ExplainedCommand,
+    examples=("pineconectl snake", "pineconectl snake --limit 5000 --json | jq '.entries | length'"),
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000_000),
     default=100,
-    show_default=True,
     metavar="N",
-    help="Show at most N rows of the table.",
+    help="Show at most N rows of the table.  [default: 100]",
 )
 @common_options()
 @click.pass_obj
 def snake(settings: Settings, limit: int) -> None:
-    r"""Show the paths of the virtual snake that lead through this node.
+    """Show the paths of the virtual snake that lead through this node.
 
     The snake joins all nodes in the order of their keys. Every node keeps a path to the next lower key,
     and the nodes that the path crosses remember it for ten seconds at a time: these are the rows. A packet
     for a node whose coords are not known goes along these paths towards the key.
-
-    \b
-    Examples:
-      pineconectl snake
-      pineconectl snake --limit 5000 --json | jq '.entries | length'
     """
     view = snake_terminal if on_terminal() else snake_plain
     show(settings, fetch_snake(settings.client(), limit), Snake, view)

@@ -9,55 +9,42 @@ from contextlib import suppress
 
 import click
 
+from pineconed import __version__
 from pineconed.cli.commands_change import add_peer, log_level, remove_peer
 from pineconed.cli.commands_look import peers, snake, status, tree
 from pineconed.cli.commands_name import address, routes, version
+from pineconed.cli.explained import ExplainedGroup
 from pineconed.cli.failures import PROGRAM, ExitCode, failure_of
 from pineconed.cli.settings import Settings, common_options
 
 
-class SectionedGroup(click.Group):
-    """A group that lists its commands by what they are for, in an order that makes sense to read."""
-
-    SECTIONS = (
-        ("See what is", ("status", "peers", "tree", "snake")),
-        ("Find out", ("routes", "address", "version")),
-        ("Change", ("add-peer", "remove-peer", "log-level")),
-    )
-
-    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each section with one line for each command."""
-        for title, names in self.SECTIONS:
-            with formatter.section(title):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(90)) for name in names])
-
-
-@click.group(cls=SectionedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=ExplainedGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples=(
+        "pineconectl status                          what is this node's address, is it up?",
+        "pineconectl peers                           who are its neighbours, how are they?",
+        "pineconectl add-peer tcp://192.0.2.1:4444   one neighbour more",
+        "pineconectl peers --json | jq '.[].address'",
+    ),
+    sections={
+        "See what is": (status, peers, tree, snake),
+        "Find out": (routes, address, version),
+        "Change": (add_peer, remove_peer, log_level),
+    },
+    epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no daemon answers, 4 not permitted.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @common_options(environment=True)
 def pineconectl() -> None:
-    r"""See and change what the pineconed daemon on this machine does.
+    """See and change what the pineconed daemon on this machine does.
 
     pineconed joins this machine to a mesh: every machine in it has an IPv6 address that begins with fd and
     is made from its public key, and reaches every other one through its neighbours, the peers.
 
     On a terminal the answers are tables; into a pipe they are plain text with nothing shortened; --json
-    gives JSON. The options below may also stand after the command.
-
-    \b
-    Examples:
-      pineconectl status                      is this node up, and what is its address?
-      pineconectl peers                       which neighbours does it have, and how are they?
-      pineconectl add-peer tcp://192.0.2.1:7070
-      pineconectl peers --json | jq '.[].address'
-
-    \b
-    Exit codes:
-      0 done    1 refused    2 wrong usage    3 no daemon answers    4 not permitted
+    gives JSON. --json and --socket may stand before the command or after it.
     """
-
-
-for _command in (status, peers, tree, snake, routes, address, version, add_peer, remove_peer, log_level):
-    pineconectl.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

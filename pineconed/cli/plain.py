@@ -11,9 +11,13 @@ _GAP = "  "
 
 
 def plain_text(blocks: Sequence[Block]) -> str:
-    """All blocks with an empty line between them; hints are left out."""
-    texts = [_text(block) for block in blocks if not isinstance(block, Note)]
-    return "\n".join(text for text in texts if text)
+    """All blocks, with an empty line before tables and facts; hints are left out."""
+    text = ""
+    for block in blocks:
+        if not isinstance(block, Note):
+            text += "\n" if text and not isinstance(block, Line) else ""
+            text += _text(block)
+    return text
 
 
 def _text(block: Table | Facts | Line) -> str:

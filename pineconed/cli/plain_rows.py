@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pineconed.admin.schema import Root
 from pineconed.cli.blocks import Cell, Column, Table, cell
-from pineconed.cli.units import coords_text
+from pineconed.cli.units import coords_text, number_plain
 
 
 def struct_table(rows: Sequence[Struct], kind: type[Struct], last: str = "") -> Table:
@@ -26,7 +26,7 @@ def _plain_cell(value: Any) -> Cell:
     if isinstance(value, bool):
         return cell("yes" if value else "no")
     if isinstance(value, float):
-        return cell(f"{value:.6f}".rstrip("0").rstrip("."))
+        return cell(number_plain(value))
     if isinstance(value, list):
         return cell(coords_text(value))
     if isinstance(value, dict):
@@ -38,4 +38,6 @@ def _plain_cell(value: Any) -> Cell:
 
 def _is_numeric(values: Sequence[Any]) -> bool:
     known = [value for value in values if value is not None]
-    return bool(known) and all(isinstance(value, int | float | dict) for value in known)
+    return bool(known) and all(
+        isinstance(value, int | float | dict) and not isinstance(value, bool) for value in known
+    )

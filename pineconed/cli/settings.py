@@ -39,7 +39,6 @@ def common_options(environment: bool = False) -> Callable[[CommandT], CommandT]:
     socket = click.option(
         "--socket",
         metavar="F",
-        type=click.Path(),
         envvar=SOCKET_VARIABLE if environment else None,
         expose_value=False,
         callback=_remember,

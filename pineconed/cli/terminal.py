@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -14,6 +14,8 @@ from pineconed.cli.blocks import Block, Fact, Facts, Line, Note, Table
 from pineconed.cli.fitting import GAP, Fitted, fit
 
 _INDENT = 2
+_LEAST_ROOM = 16
+_TITLE_STYLE = "cyan"
 
 
 def terminal_text(blocks: Sequence[Block], console: Console | None = None) -> str:
@@ -21,7 +23,7 @@ def terminal_text(blocks: Sequence[Block], console: Console | None = None) -> st
     drawn = console or Console(highlight=False, markup=False, emoji=False)
     with drawn.capture() as capture:
         for position, block in enumerate(blocks):
-            if position:
+            if position and not isinstance(block, Line | Note):
                 drawn.print()
             _draw(drawn, block)
     return capture.get()
@@ -35,7 +37,6 @@ def _draw(console: Console, block: Block) -> None:
     elif isinstance(block, Note):
         console.print(Text(block.text, style="dim"))
     else:
-        assert isinstance(block, Line)  # noqa: S101 - the last kind of block
         console.print(Text(block.text), soft_wrap=True)
 
 
@@ -52,10 +53,10 @@ def _draw_table(console: Console, table: Table) -> None:
 
 
 def _grid(table: Table, fitted: Fitted) -> Grid:
-    grid = Grid(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold cyan")
+    grid = Grid(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=_TITLE_STYLE)
     for column, width in zip(fitted.columns, fitted.widths, strict=True):
         grid.add_column(
-            Text(column.title),
+            Text(column.title, no_wrap=True, overflow="ellipsis"),
             justify="right" if column.right else "left",
             width=width,
             no_wrap=True,
@@ -68,24 +69,28 @@ def _grid(table: Table, fitted: Fitted) -> Grid:
 
 
 def _left_out_text(titles: Sequence[str]) -> str:
-    return f"Not shown for want of room: {', '.join(titles)}. A wider terminal or --json shows all."
+    columns = "1 column" if len(titles) == 1 else f"{len(titles)} columns"
+    return f"{columns} left out for want of room; a wider terminal or --json shows all."
 
 
 def _draw_facts(console: Console, facts: Facts) -> None:
     if facts.heading:
         console.print(Text(facts.heading, style="bold"))
-    indent = _INDENT if facts.heading else 0
     shown = [fact for fact in facts.facts if fact.title]
-    titles = max((len(fact.title) for fact in shown), default=0)
-    room = console.width - indent - titles - GAP
-    grid = Grid.grid(padding=(0, GAP, 0, 0), pad_edge=False)
-    grid.add_column(width=titles, no_wrap=True)
-    grid.add_column(overflow="fold")
+    margin = " " * (_INDENT if facts.heading else 0)
+    titles = max((len(fact.title) for fact in shown), default=0) + GAP
+    room = max(console.width - len(margin) - titles, _LEAST_ROOM)
     for fact in shown:
-        grid.add_row(Text(fact.title, style="cyan"), Text(_fact_text(fact, room), style=fact.value.style))
-    console.print(Padding(grid, (0, 0, 0, indent)))
+        first, *others = _fact_lines(fact, room)
+        line = Text.assemble(margin, (fact.title.ljust(titles), _TITLE_STYLE), (first, fact.value.style))
+        console.print(line, soft_wrap=True)
+        for other in others:
+            console.print(Text.assemble(margin, " " * titles, (other, fact.value.style)), soft_wrap=True)
 
 
-def _fact_text(fact: Fact, room: int) -> str:
+def _fact_lines(fact: Fact, room: int) -> list[str]:
+    """The value in lines that fit: shortened if it can be, else broken between words."""
     text = fact.value.human
-    return fact.shorten(text) if fact.shorten and len(text) > room else text
+    if fact.shorten and len(text) > room:
+        return [fact.shorten(text)]
+    return textwrap.wrap(text, room, break_on_hyphens=False) or [""]

@@ -47,9 +47,9 @@ def round_trip_text(seconds: float | None) -> str:
     return f"{milliseconds:.2f} ms" if milliseconds < 10 else f"{milliseconds:.1f} ms"
 
 
-def seconds_plain(seconds: float | None, digits: int = 1) -> str:
-    """Seconds as a bare number for programs."""
-    return NONE if seconds is None else f"{seconds:.{digits}f}"
+def number_plain(number: float | None) -> str:
+    """A number for programs: no exponent, at most six decimals, none that are zeros."""
+    return NONE if number is None else f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def coords_text(coords: list[int] | None) -> str:

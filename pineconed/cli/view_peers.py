@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pineconed.admin import schema
-from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_key
+from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_address, short_key
 from pineconed.cli.plain_rows import struct_table
 from pineconed.cli.units import (
     NONE,
     coords_text,
     duration_text,
+    number_plain,
     rate_text,
     round_trip_text,
-    seconds_plain,
     size_text,
 )
 
@@ -55,8 +55,8 @@ def _heading(peer: schema.Peer) -> str:
 
 _LINKED_COLUMNS = (
     Column("port", "PORT", keep=100, right=True),
-    Column("address", "ADDRESS", keep=95),
-    Column("uri", "URI", keep=90, flexible=True),
+    Column("address", "ADDRESS", keep=95, shorten=short_address, shorten_at=88),
+    Column("uri", "URI", keep=90, least=21),
     Column("direction", "DIRECTION", keep=50),
     Column("type", "TYPE", keep=40),
     Column("uptime_seconds", "UP FOR", keep=70, right=True),
@@ -67,7 +67,7 @@ _LINKED_COLUMNS = (
     Column("tx_traffic_bytes", "TRAFFIC OUT", keep=65, right=True),
     Column("rx_protocol_bytes", "PROTOCOL IN", keep=30, right=True),
     Column("tx_protocol_bytes", "PROTOCOL OUT", keep=30, right=True),
-    Column("drops", "DROPS", keep=60, right=True),
+    Column("drops", "DROPS", keep=68, right=True),
     Column("coords", "COORDS", keep=35),
     Column("public_key", "PUBLIC KEY", keep=45, shorten=short_key),
 )
@@ -98,11 +98,11 @@ def _linked_row(peer: schema.Peer) -> list[Cell]:
 # ---------------------------------------------------------------- the table of those that are down
 
 _DOWN_COLUMNS = (
-    Column("uri", "URI", keep=100, flexible=True),
+    Column("uri", "URI", keep=100, least=21),
     Column("state", "STATE", keep=70),
     Column("next_try_seconds", "NEXT TRY", keep=80, right=True),
     Column("attempts", "TRIES", keep=60, right=True),
-    Column("last_error", "LAST ERROR", keep=90, flexible=True),
+    Column("last_error", "LAST ERROR", keep=90, least=16),
 )
 
 
@@ -131,7 +131,7 @@ def _facts(peer: schema.Peer) -> list[Fact]:
         Fact("type", "type", cell(peer.type)),
         Fact("zone", "zone", cell(peer.zone)),
         Fact("state", "state", cell(peer.state, style=_STYLES[peer.state])),
-        Fact("source", "configured by", cell(peer.source, peer.source or "nobody")),
+        Fact("source", "source", cell(peer.source, peer.source or "nobody")),
         Fact("is_parent", "parent", cell(_yes(peer.is_parent))),
         Fact("announced", "announced", cell(_yes(peer.announced))),
         Fact("coords", "coords", cell(coords_text(peer.coords))),
@@ -164,16 +164,16 @@ def _byte_facts(peer: schema.Peer) -> list[Fact]:
         ("tx_bytes_per_second", "rate out", peer.tx_bytes_per_second),
     )
     facts = [Fact(name, title, cell(size, size_text(size))) for name, title, size in sizes]
-    return facts + [Fact(name, title, cell(seconds_plain(r, 0), rate_text(r))) for name, title, r in rates]
+    return facts + [Fact(name, title, cell(number_plain(r), rate_text(r))) for name, title, r in rates]
 
 
 def _span(seconds: float | None, after: str = "") -> Cell:
     human = NONE if seconds is None else duration_text(seconds) + after
-    return cell(seconds_plain(seconds), human)
+    return cell(number_plain(seconds), human)
 
 
 def _round_trip(peer: schema.Peer) -> Cell:
-    return cell(seconds_plain(peer.rtt_seconds, 6), round_trip_text(peer.rtt_seconds))
+    return cell(number_plain(peer.rtt_seconds), round_trip_text(peer.rtt_seconds))
 
 
 def _drops(drops: dict[str, int]) -> Cell:

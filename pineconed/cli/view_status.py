@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pineconed.admin import schema
 from pineconed.cli.blocks import Block, Cell, Fact, Facts, Line, Note, cell, short_key
-from pineconed.cli.units import NONE, coords_text, duration_text, seconds_plain
+from pineconed.cli.units import NONE, coords_text, duration_text, number_plain
 
 _METHODS = {
     "local": "stays here: it is for this node",
@@ -25,14 +25,12 @@ def status_blocks(status: schema.Status) -> list[Block]:
         Fact("public_key", "public key", cell(status.public_key), short_key),
         Fact("uptime_seconds", "up for", _duration(status.uptime_seconds)),
         Fact("peers", "peers", _peers(status)),
-        Fact(
-            "peers_down", "peers down", cell(status.peers_down, style="yellow" if status.peers_down else "")
-        ),
+        Fact("peers_down", "", cell(status.peers_down)),
         Fact("tun", "interface", cell(status.tun, None if status.tun else "none: a pure router")),
         Fact("listeners", "listens at", cell(",".join(status.listeners), _listeners(status.listeners))),
         Fact("coords", "coords", cell(coords_text(status.coords))),
-        Fact("root.public_key", "root of the tree", _root(status), short_key),
-        Fact("root.sequence", "root sequence", cell(status.root.sequence)),
+        Fact("root.public_key", "root", _root(status), short_key),
+        Fact("root.sequence", "sequence", cell(status.root.sequence)),
         Fact("parent", "parent", _parent(status), short_key),
     ]
     blocks: list[Block] = [Facts(facts)]
@@ -46,11 +44,13 @@ def status_blocks(status: schema.Status) -> list[Block]:
 
 
 def _peers(status: schema.Status) -> Cell:
-    return cell(status.peers, f"{status.peers} up", "green" if status.peers else "yellow")
+    down = f", {status.peers_down} down" if status.peers_down else ""
+    style = "green" if status.peers and not down else "yellow"
+    return cell(status.peers, f"{status.peers} up{down}", style)
 
 
 def _duration(seconds: float) -> Cell:
-    return cell(seconds_plain(seconds), duration_text(seconds))
+    return cell(number_plain(seconds), duration_text(seconds))
 
 
 def _listeners(listeners: Sequence[str]) -> str:

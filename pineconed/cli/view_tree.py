@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from pineconed.admin import schema
-from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_key
+from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_address, short_key
 from pineconed.cli.plain_rows import struct_table
-from pineconed.cli.units import NONE, coords_text, duration_text, seconds_plain
+from pineconed.cli.units import NONE, coords_text, duration_text, number_plain
 
 # ---------------------------------------------------------------- tree
 
@@ -43,7 +43,7 @@ def _tree_facts(tree: schema.Tree) -> list[Fact]:
             cell(tree.root.public_key, "this node" if is_root else None),
             short_key,
         ),
-        Fact("root.sequence", "root sequence", cell(tree.root.sequence)),
+        Fact("root.sequence", "sequence", cell(tree.root.sequence)),
         Fact("coords", "coords", cell(coords_text(tree.coords))),
         Fact(
             "parent",
@@ -55,14 +55,14 @@ def _tree_facts(tree: schema.Tree) -> list[Fact]:
         Fact(
             "parent_age_seconds",
             "announced",
-            cell(seconds_plain(age), NONE if age is None else f"{duration_text(age)} ago"),
+            cell(number_plain(age), NONE if age is None else f"{duration_text(age)} ago"),
         ),
     ]
 
 
 _PATH_COLUMNS = (
     Column("hop", "HOP", keep=70, right=True),
-    Column("address", "ADDRESS", keep=100),
+    Column("address", "ADDRESS", keep=100, shorten=short_address, shorten_at=95),
     Column("port", "LEADS ON BY PORT", keep=90, right=True),
     Column("public_key", "PUBLIC KEY", keep=50, shorten=short_key),
 )
@@ -74,8 +74,8 @@ def _path_row(index: int, step: schema.PathStep) -> list[Cell]:
 
 _TREE_COLUMNS = (
     Column("port", "PORT", keep=100, right=True),
-    Column("address", "ADDRESS", keep=95),
-    Column("coords", "COORDS", keep=90, flexible=True),
+    Column("address", "ADDRESS", keep=95, shorten=short_address, shorten_at=88),
+    Column("coords", "COORDS", keep=90, least=12),
     Column("root", "ROOT", keep=85, shorten=short_key),
     Column("sequence", "SEQUENCE", keep=40, right=True),
     Column("age_seconds", "AGE", keep=80, right=True),
@@ -132,7 +132,7 @@ def snake_terminal(snake: schema.Snake) -> list[Block]:
 
 
 _SNAKE_COLUMNS = (
-    Column("address", "ADDRESS", keep=100),
+    Column("address", "ADDRESS", keep=100, shorten=short_address, shorten_at=85),
     Column("source_port", "PORT", keep=95, right=True),
     Column("destination_port", "GOES ON BY", keep=80, right=True),
     Column("age_seconds", "AGE", keep=90, right=True),

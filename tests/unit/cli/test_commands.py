@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command into a pipe and with --json."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pineconed
+from pineconed.admin.identifier import address_text
+from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, ROOT, FakeDial, World, key
+from tests.unit.cli.conftest import Pineconectl
+
+COMMANDS = {
+    "status": [],
+    "peers": [],
+    "tree": [],
+    "snake": [],
+    "routes": [CHILD_KEY.hex()],
+    "address": [CHILD_KEY.hex()],
+    "version": [],
+    "add-peer": ["tcp://192.0.2.50:1"],
+    "remove-peer": ["1"],
+    "log-level": [],
+}
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    """A plain table, its last column free to hold spaces."""
+    head, *lines = text.splitlines()
+    names = head.split()
+    return [dict(zip(names, line.split(maxsplit=len(names) - 1), strict=True)) for line in lines]
+
+
+def facts_of(text: str) -> dict[str, str]:
+    """Plain facts."""
+    return dict(line.split(maxsplit=1) for line in text.splitlines() if line)
+
+
+@pytest.mark.parametrize(("name", "arguments"), COMMANDS.items())
+def test_each_command_is_plain_in_a_pipe(pineconectl: Pineconectl, name: str, arguments: list[str]) -> None:
+    result = pineconectl(name, *arguments)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.endswith("\n")
+    assert not set("\t\x1b…─│┃━") & set(result.out)
+    assert all(line == line.rstrip() for line in result.out.splitlines())
+
+
+@pytest.mark.parametrize(("name", "arguments"), COMMANDS.items())
+def test_each_command_gives_json(pineconectl: Pineconectl, name: str, arguments: list[str]) -> None:
+    result = pineconectl(name, *arguments, "--json")
+    assert (result.code, result.err) == (0, "")
+    assert isinstance(json.loads(result.out), list if name == "peers" else dict)
+
+
+def test_json_and_socket_stand_before_or_after_the_command(
+    pineconectl: Pineconectl, socket_path: Path
+) -> None:
+    expected = pineconectl("--json", "log-level").out
+    assert json.loads(expected) == {"level": "info"}
+    assert pineconectl("log-level", "--json").out == expected
+    assert (
+        pineconectl("--socket", "/nowhere", "log-level", "--socket", str(socket_path), "--json").out
+        == expected
+    )
+    assert pineconectl("--socket", "/nowhere", "log-level").code == 3
+    assert pineconectl("log-level", "--socket", "/nowhere").code == 3
+
+
+# ---------------------------------------------------------------- looking
+
+
+def test_status(pineconectl: Pineconectl) -> None:
+    facts = facts_of(pineconectl("status").out)
+    assert facts["address"] == address_text(OWN_KEY)
+    assert facts["public_key"] == OWN_KEY.hex()
+    assert (facts["peers"], facts["peers_down"], facts["coords"]) == ("3", "2", "[3,1]")
+    assert facts["root.public_key"] == ROOT.public_key.hex()
+    assert facts["drops.no_route"] == "5"
+    assert "drops.too_big" not in facts
+
+
+def test_peers_is_one_row_each_with_the_names_of_the_json(pineconectl: Pineconectl) -> None:
+    rows = rows_of(pineconectl("peers").out)
+    names = set(json.loads(pineconectl("peers", "--json").out)[0])
+    assert [row["port"] for row in rows] == ["1", "2", "7", "-", "-", "-"]
+    assert all(set(row) == names for row in rows)
+    assert rows[0]["public_key"] == PARENT_KEY.hex()
+    assert (rows[0]["rx_bytes"], rows[0]["rtt_seconds"], rows[0]["drops"]) == ("1500000", "0.00031", "12")
+    assert (rows[5]["state"], rows[5]["last_error"]) == ("waiting", "connection refused")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ports"),
+    [
+        (["2"], ["2"]),
+        ([PARENT_KEY.hex()], ["1", "7"]),
+        ([address_text(PARENT_KEY)], ["1", "7"]),
+        (["--state", "waiting"], ["-"]),
+        (["200"], []),
+    ],
+)
+def test_peers_can_be_picked(pineconectl: Pineconectl, arguments: list[str], ports: list[str]) -> None:
+    assert [row["port"] for row in rows_of(pineconectl("peers", *arguments).out)] == ports
+
+
+def test_peers_in_full(pineconectl: Pineconectl) -> None:
+    facts = facts_of(pineconectl("peers", "--long", "1").out)
+    assert set(json.loads(pineconectl("peers", "1", "--json").out)[0]) == set(facts)
+    assert (facts["uri"], facts["is_parent"]) == ("tcp://gateway.example.org:4444", "yes")
+
+
+def test_tree(pineconectl: Pineconectl) -> None:
+    facts, path, peers = pineconectl("tree").out.split("\n\n")
+    assert facts_of(facts)["parent_port"] == "1"
+    assert [row["port"] for row in rows_of(path)] == ["3", "1"]
+    assert [(row["port"], row["is_parent"], row["coords"]) for row in rows_of(peers)] == [
+        ("1", "yes", "[3]"),
+        ("2", "no", "[]"),
+    ]
+
+
+def test_snake_shows_at_most_the_limit(pineconectl: Pineconectl) -> None:
+    facts, table = pineconectl("snake", "--limit", "4").out.split("\n\n")
+    assert (facts_of(facts)["total"], len(rows_of(table))) == ("39", 4)
+    assert facts_of(facts)["next_cursor"] == key(4).hex()
+
+
+def test_snake_fetches_as_many_pages_as_it_takes(pineconectl: Pineconectl, world: World) -> None:
+    world.node.entries = [
+        row.__class__(bytes([n >> 8, n & 255]) + bytes(30), n, 1, 0, 0.5, ROOT)
+        for row in world.node.entries[:1]
+        for n in range(2500)
+    ]
+    page = json.loads(pineconectl("snake", "--limit", "2400", "--json").out)
+    assert [entry["sequence"] for entry in page["entries"]] == list(range(2400))
+    assert page["next_cursor"] is not None
+    everything = json.loads(pineconectl("snake", "--limit", "9999", "--json").out)
+    assert (len(everything["entries"]), everything["next_cursor"]) == (2500, None)
+
+
+def test_routes_takes_keys_and_addresses(pineconectl: Pineconectl) -> None:
+    by_key = facts_of(pineconectl("routes", CHILD_KEY.hex()).out)
+    by_address = facts_of(pineconectl("routes", address_text(CHILD_KEY)).out)
+    assert by_key["destination_key"] == CHILD_KEY.hex()
+    assert by_address["destination_key"] == CHILD_KEY[:15].hex() + "0" * 34
+    for facts in (by_key, by_address):
+        assert (facts["method"], facts["next_port"], facts["next_key"]) == ("snake", "1", PARENT_KEY.hex())
+        assert facts["explanation"] == "The parent is the closest that is known."
+
+
+def test_routes_to_this_node(pineconectl: Pineconectl) -> None:
+    facts = facts_of(pineconectl("routes", OWN_KEY.hex()).out)
+    assert (facts["method"], facts["next_port"], facts["next_key"]) == ("local", "-", "-")
+
+
+# ---------------------------------------------------------------- address and version
+
+
+def test_address_of_a_key_needs_no_daemon(pineconectl: Pineconectl) -> None:
+    result = pineconectl("address", CHILD_KEY.hex(), "--socket", "/nowhere")
+    assert result == (0, address_text(CHILD_KEY) + "\n", "")
+
+
+def test_address_of_this_node(pineconectl: Pineconectl) -> None:
+    assert pineconectl("address").out == address_text(OWN_KEY) + "\n"
+    assert json.loads(pineconectl("address", "--json").out)["public_key"] == OWN_KEY.hex()
+    assert pineconectl("address", "--socket", "/nowhere").code == 3
+
+
+def test_key_of_an_address_is_whole_if_the_daemon_knows_it(pineconectl: Pineconectl) -> None:
+    assert pineconectl("address", address_text(CHILD_KEY)) == (0, CHILD_KEY.hex() + "\n", "")
+
+
+@pytest.mark.parametrize("more", [[], ["--socket", "/nowhere"]])
+def test_key_of_an_address_is_a_part_if_nobody_knows_it(pineconectl: Pineconectl, more: list[str]) -> None:
+    result = pineconectl("address", "fdab:cdef::1", *more)
+    assert (result.code, result.out) == (0, "abcdef" + "0" * 22 + "01\n")
+    assert "first 30 of 64 digits" in result.err
+    as_json = json.loads(pineconectl("address", "fdab:cdef::1", "--json", *more).out)
+    assert (as_json["public_key"], as_json["address"]) == (None, "fdab:cdef::1")
+
+
+def test_version_with_and_without_a_daemon(pineconectl: Pineconectl) -> None:
+    assert facts_of(pineconectl("version").out) == {
+        "pineconectl": pineconed.__version__,
+        "pineconed": "1.2.3",
+    }
+    without = pineconectl("version", "--socket", "/nowhere")
+    assert without.code == 0
+    assert "no daemon answers at /nowhere" in facts_of(without.out)["pineconed"]
+    as_json = json.loads(pineconectl("version", "--socket", "/nowhere", "--json").out)
+    assert as_json == {"pineconectl": pineconed.__version__, "daemon": None}
+    assert pineconectl("--version").out == f"pineconectl {pineconed.__version__}\n"
+
+
+# ---------------------------------------------------------------- changing
+
+
+def test_a_peer_is_added_and_removed(pineconectl: Pineconectl, world: World) -> None:
+    assert pineconectl("add-peer", "tcp://192.0.2.50:1").out == "dialling tcp://192.0.2.50:1\n"
+    assert world.dialer.rows[-1].uri == "tcp://192.0.2.50:1"
+    removed = pineconectl("remove-peer", "tcp://192.0.2.50:1")
+    assert removed.out == "no longer dialling tcp://192.0.2.50:1\n"
+    assert "tcp://192.0.2.50:1" not in [row.uri for row in world.dialer.rows]
+
+
+@pytest.mark.parametrize(
+    ("which", "links"), [("1", [1]), (PARENT_KEY.hex(), [1, 4]), (address_text(CHILD_KEY), [2])]
+)
+def test_removing_by_port_key_and_address(
+    pineconectl: Pineconectl, world: World, which: str, links: list[int]
+) -> None:
+    result = pineconectl("remove-peer", which)
+    assert [link for link, _ in world.driver.detached] == links
+    assert len(result.out.splitlines()) == len(links)
+    assert result.out.startswith(f"closed port {links[0]} to ")
+
+
+def test_log_level(pineconectl: Pineconectl, world: World) -> None:
+    assert pineconectl("log-level").out == "info\n"
+    assert pineconectl("log-level", "debug").out == "debug\n"
+    assert world.log_levels.level == "debug"
+
+
+def test_names_that_would_upset_a_terminal_are_escaped(pineconectl: Pineconectl, world: World) -> None:
+    world.dialer.rows = [FakeDial("tcp://x:1", "file", last_error="\x1b]0;owned\x07\nnext\u202eline")]
+    out = pineconectl("peers", "--state", "waiting").out
+    assert "\\x1b]0;owned\\x07\\nnext\\u202eline" in out
+    assert len(out.splitlines()) == 2

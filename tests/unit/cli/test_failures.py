@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each failure: its exit code, and one line that names the remedy."""
+
+import os
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.unit.admin.fakes import World
+from tests.unit.cli.conftest import Pineconectl, Result
+from tests.unit.cli.process import COMMAND, environment, piped
+
+
+def check(result: Result, code: int, says: str) -> None:
+    """One line on standard error, nothing on standard output."""
+    assert (result.code, result.out) == (code, "")
+    line = result.err.removesuffix("\n")
+    assert line.startswith("pineconectl: ")
+    assert "\n" not in line
+    assert says in line
+    assert "; " in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["add-peer", "gopher://x"], "unknown scheme; write tcp://host:port"),
+        (["add-peer", "tcp://192.0.2.99:4444"], "already configured; "),
+        (["remove-peer", "250"], "no such peering; see 'pineconectl peers'"),
+        (["remove-peer", "tcp://nobody:1"], "not a configured peer; "),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_refused(pineconectl: Pineconectl, arguments: list[str], says: str, more: list[str]) -> None:
+    check(pineconectl(*arguments, *more), 1, says)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["frobnicate"], "see 'pineconectl --help'"),
+        (["peers", "--bogus"], "see 'pineconectl peers --help'"),
+        (["peers", "abcd"], "has 4; see 'pineconectl peers --help'"),
+        (["peers", "0"], "ports are 1 to 253"),
+        (["remove-peer", "254"], "ports are 1 to 253"),
+        (["remove-peer"], "see 'pineconectl remove-peer --help'"),
+        (["routes", "2001:db8::1"], "begin with fd"),
+        (["address", "xyz"], "neither hexadecimal"),
+        (["log-level", "loud"], "see 'pineconectl log-level --help'"),
+        (["snake", "--limit", "0"], "see 'pineconectl snake --help'"),
+        (["status", "extra"], "see 'pineconectl status --help'"),
+        (["--socket"], "requires an argument"),
+    ],
+)
+def test_usage(pineconectl: Pineconectl, arguments: list[str], says: str) -> None:
+    check(pineconectl(*arguments), 2, says)
+
+
+def test_no_command_shows_the_help_as_an_error(pineconectl: Pineconectl) -> None:
+    result = pineconectl()
+    assert (result.code, result.out) == (2, "")
+    assert "add-peer" in result.err
+
+
+def test_no_daemon(pineconectl: Pineconectl, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    check(pineconectl("status", "--socket", str(missing)), 3, "systemctl start pineconed")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(missing))
+    check(pineconectl("peers", "--socket", str(missing)), 3, f"no daemon answers at {missing}")
+
+
+@pytest.mark.root
+def test_not_permitted(socket_path: Path) -> None:
+    """As the user nobody, who may not open a socket of mode 0660."""
+    for directory in (socket_path.parent, *socket_path.parent.parents[:-2]):
+        directory.chmod(0o755)
+    run = subprocess.run(
+        [*COMMAND, "status"],
+        env=environment(socket_path),
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    check(
+        Result(run.returncode, run.stdout, run.stderr), 4, "run as root or as a member of the socket's group"
+    )
+
+
+def test_an_answer_that_is_not_understood(pineconectl: Pineconectl, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        check(pineconectl("status", "--socket", str(path)), 1, "same version")
+        thread.join()
+
+
+def test_a_mistake_in_the_daemon(socket_path: Path, world: World) -> None:
+    world.node.broken = True
+    run = piped(socket_path, "status")
+    check(Result(run.returncode, run.stdout, run.stderr), 1, "look in its log")
+
+
+# ---------------------------------------------------------------- standard output
+
+
+@pytest.mark.parametrize("arguments", [["peers"], ["peers", "--json"], ["snake", "--limit", "9999"]])
+def test_a_reader_that_has_gone_away_is_no_error(socket_path: Path, arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(socket_path),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_help_into_a_closed_pipe_is_quiet(socket_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(
+        [*COMMAND, "--help"], env=environment(socket_path), stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert run.stderr == b""
+
+
+def test_a_full_disk_is_told(socket_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [*COMMAND, "status"],
+            env=environment(socket_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    check(Result(run.returncode, "", run.stderr), 1, "No space left on device")
+
+
+def test_errors_are_lines_even_when_their_cause_is_not(socket_path: Path) -> None:
+    run = piped(socket_path, "remove-peer", "tcp://a\x1b[31m\nb:1")
+    assert run.returncode == 1
+    assert "\x1b" not in run.stderr
+    assert run.stderr.count("\n") == 1

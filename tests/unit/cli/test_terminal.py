@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables on terminals of several widths, and what makes room first."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from pineconed.admin.identifier import address_text
+from pineconed.cli.blocks import Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
+from pineconed.cli.fitting import GAP, fit
+from pineconed.cli.terminal import terminal_text
+from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, World
+from tests.unit.cli.process import on_terminal, without_codes
+
+WIDE = 280
+
+
+def lines_of(socket_path: Path, width: int, *arguments: str) -> list[str]:
+    """What a person sees on a terminal of this width."""
+    return without_codes(on_terminal(socket_path, width, *arguments)).splitlines()
+
+
+# ---------------------------------------------------------------- whole commands on a terminal
+
+
+@pytest.mark.parametrize("width", [40, 80, 132, WIDE])
+@pytest.mark.parametrize("command", [["peers"], ["tree"], ["snake"], ["status"], ["routes", CHILD_KEY.hex()]])
+def test_nothing_is_wider_than_the_terminal(socket_path: Path, width: int, command: list[str]) -> None:
+    lines = lines_of(socket_path, width, *command)
+    assert lines
+    assert max(map(len, lines)) <= width
+
+
+def test_a_wide_terminal_shows_all_columns_and_whole_keys(socket_path: Path) -> None:
+    lines = lines_of(socket_path, WIDE, "peers")
+    row = next(line for line in lines if "1*" in line)
+    for text in (
+        PARENT_KEY.hex(),
+        address_text(PARENT_KEY),
+        "outbound",
+        "remote",
+        "0.31 ms",
+        "1.4 MiB",
+        "12",
+    ):
+        assert text in row
+    assert not any("left out" in line for line in lines)
+
+
+def test_a_usual_terminal_keeps_one_line_for_each_peer(socket_path: Path) -> None:
+    lines = lines_of(socket_path, 80, "peers")
+    assert lines[0].split()[:3] == ["PORT", "ADDRESS", "URI"]
+    assert [line.split()[0] for line in lines[1:5]] == ["1*", "2", "7", "-"]
+    assert address_text(PARENT_KEY) in lines[1]
+    assert "12 columns left out" in lines[5]
+    down = lines[lines.index("Down") + 1 :]
+    assert down[0].split() == ["URI", "STATE", "NEXT", "TRY", "TRIES", "LAST", "ERROR"]
+    assert "in 12 s" in down[2]
+    assert "connection refused" in down[2]
+
+
+def test_a_narrow_terminal_shortens_addresses(socket_path: Path) -> None:
+    lines = lines_of(socket_path, 40, "peers")
+    assert short_address(address_text(PARENT_KEY)) in lines[1]
+
+
+def test_status_speaks_to_people(socket_path: Path) -> None:
+    text = "\n".join(lines_of(socket_path, 80, "status"))
+    assert OWN_KEY.hex() in text
+    assert "1 h 23 min" in text
+    assert "3 up, 2 down" in text
+
+
+def test_a_root_without_peers_is_told_what_to_do(socket_path: Path, world: World) -> None:
+    world.node.links, world.node.parent, world.dialer.rows = [], None, []
+    assert "add-peer" in lines_of(socket_path, 80, "peers")[0]
+    assert any("this node is the root" in line for line in lines_of(socket_path, 80, "status"))
+
+
+def test_a_long_form_of_one_peer(socket_path: Path) -> None:
+    lines = lines_of(socket_path, 80, "peers", "--long", "1")
+    assert lines[0] == f"port 1: {address_text(PARENT_KEY)}"
+    assert any("12 queue full" in line for line in lines)
+    assert any(PARENT_KEY.hex() in line for line in lines)
+
+
+def test_changes_come_with_a_hint_on_a_terminal(socket_path: Path) -> None:
+    assert "forgets it" in " ".join(lines_of(socket_path, 80, "add-peer", "tcp://192.0.2.50:1"))
+    assert "configuration file" in " ".join(lines_of(socket_path, 80, "remove-peer", "tcp://192.0.2.99:4444"))
+
+
+def test_colours_are_there_unless_nobody_wants_them(socket_path: Path) -> None:
+    assert "\x1b[3" in on_terminal(socket_path, 80, "status")
+    assert "\x1b[3" not in on_terminal(socket_path, 80, "status", NO_COLOR="1")
+
+
+# ---------------------------------------------------------------- fitting
+
+KEY = "ab" * 32
+
+
+def table(*columns: Column) -> Table:
+    """Two rows of keys under these columns."""
+    return Table(columns, [[cell(KEY) for _ in columns], [cell("x") for _ in columns]])
+
+
+def test_room_enough_changes_nothing() -> None:
+    fitted = fit(table(Column("a", "A", shorten=short_key), Column("b", "B")), 64 * 2 + GAP)
+    assert (list(fitted.widths), fitted.left_out) == ([64, 64], [])
+    assert fitted.texts[0] == [KEY, KEY]
+
+
+def test_one_less_shortens_and_then_leaves_out_in_order() -> None:
+    columns = (
+        Column("a", "A", keep=90),
+        Column("b", "B", keep=20, shorten=short_key),
+        Column("c", "C", keep=10),
+    )
+    assert list(fit(table(*columns), 64 * 3 + 2 * GAP - 1).widths) == [64, 13, 64]
+    assert list(fit(table(*columns), 64 * 2).left_out) == ["C"]
+    assert list(fit(table(*columns), 64).left_out) == ["B", "C"]
+    assert list(fit(table(*columns), 30).widths) == [30]
+
+
+def test_columns_with_a_least_width_are_cut_before_others_go() -> None:
+    fitted = fit(table(Column("a", "A"), Column("b", "B", least=20)), 64 + GAP + 21)
+    assert (list(fitted.widths), fitted.left_out) == ([64, 21], [])
+
+
+COLUMNS = st.builds(
+    Column,
+    name=st.just("n"),
+    title=st.text("T", max_size=8),
+    keep=st.integers(0, 100),
+    shorten=st.sampled_from([None, short_key]),
+    shorten_at=st.integers(0, 100),
+    least=st.sampled_from([0, 5, 20]),
+)
+
+
+@given(st.lists(COLUMNS, min_size=1, max_size=6), st.integers(1, 200), st.data())
+def test_whatever_the_table_and_the_width_it_fits(
+    columns: list[Column], width: int, data: st.DataObject
+) -> None:
+    texts = st.text("x", min_size=0, max_size=70).map(cell)
+    rows = data.draw(st.lists(st.tuples(*[texts for _ in columns]), max_size=3))
+    drawn = terminal_text([Table(columns, rows, empty="-")], Console(width=width, color_system=None))
+    assert all(len(line) <= width for line in drawn.splitlines()[: len(rows) + 1])
+    fitted = fit(Table(columns, rows), width)
+    assert sum(fitted.widths) + GAP * (len(fitted.widths) - 1) <= max(width, 1)
+    assert len(fitted.columns) + len(fitted.left_out) == len(columns)
+
+
+def test_facts_shorten_keys_and_break_words() -> None:
+    facts = Facts(
+        [
+            Fact("k", "key", cell(KEY), short_key),
+            Fact("w", "why", cell("one two three four five")),
+            Fact("hidden", "", cell("not for people")),
+        ],
+        heading="Head",
+    )
+    text = terminal_text([facts, Note("a note"), Line("a line")], Console(width=23, color_system=None))
+    assert text.splitlines() == [
+        "Head",
+        "  key  " + short_key(KEY),
+        "  why  one two three",
+        "       four five",
+        "a note",
+        "a line",
+    ]
