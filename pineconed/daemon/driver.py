@@ -86,7 +86,7 @@ class _Link:
 class Driver:
     """Drives one node on one event loop; every method is called in that loop.
 
-    ``clock`` reads CLOCK_BOOTTIME and Unix time. ``faults`` counts exceptions that came out of the node: each
+    `clock` reads CLOCK_BOOTTIME and Unix time. `faults` counts exceptions that came out of the node: each
     kind is logged once with its traceback, and ends the link concerned, never the daemon.
     """
 
@@ -148,7 +148,7 @@ class Driver:
         return link.stream if link is not None else None
 
     def attach_tun(self, device: TunDevice, lost: Callable[[str], None] = _ignore) -> None:
-        """Carry packets between this device and the node; ``lost`` is called once if the device goes away."""
+        """Carry packets between this device and the node; `lost` is called once if the device goes away."""
         self._device, self._device_lost = device, lost
         self._loop.add_reader(device.fileno(), self._on_packets)
 
@@ -385,7 +385,7 @@ class Driver:
 
 
 def _after(buffers: Sequence[Buffer], sent: int) -> Iterator[Buffer]:
-    """What remains of these buffers behind the first ``sent`` bytes."""
+    """What remains of these buffers behind the first `sent` bytes."""
     for buffer in buffers:
         if sent >= len(buffer):
             sent -= len(buffer)

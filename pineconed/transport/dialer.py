@@ -46,7 +46,7 @@ class DialSettings:
 class DialSnapshot:
     """A configured peer at one moment.
 
-    source: ``file``, ``flag`` or ``api``. link: its link in the node while it has one. attempts: tries since
+    source: `file`, `flag` or `api`. link: its link in the node while it has one. attempts: tries since
     it last worked. next_try_seconds: how long it still waits, None when it does not.
     """
 
@@ -61,7 +61,7 @@ class DialSnapshot:
 
 @dataclass(slots=True)
 class _Peer:
-    """A configured peer; ``ended`` gets the reason when the link that is up now goes down."""
+    """A configured peer; `ended` gets the reason when the link that is up now goes down."""
 
     uri: PeerUri
     source: str
@@ -76,8 +76,8 @@ class _Peer:
 class Dialer:
     """The configured peers of a daemon; its methods are called inside the running loop.
 
-    ``attach`` takes a connected stream into the driver and returns its link; `handle_event` must see every
-    event of the node. ``chance`` gives numbers in [0, 1) for the jitter.
+    `attach` takes a connected stream into the driver and returns its link; `handle_event` must see every
+    event of the node. `chance` gives numbers in [0, 1) for the jitter.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Dialer:
         return reason
 
     def _backoff(self, attempts: int) -> float:
-        """From ``backoff_min`` to twice that at first; the range doubles until it ends at ``backoff_max``."""
+        """From `backoff_min` to twice that at first; the range doubles until it ends at `backoff_max`."""
         shortest, longest = self._settings.backoff_min, self._settings.backoff_max
         upper = min(longest, shortest * 2.0 ** min(max(attempts, 1), 32))
         lower = max(min(shortest, longest), upper / 2)

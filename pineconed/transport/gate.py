@@ -48,7 +48,7 @@ class AcceptLimits:
 
 @dataclass(slots=True)
 class _Source:
-    """What one source has open, and the tokens it had left at ``stamp`` (seconds)."""
+    """What one source has open, and the tokens it had left at `stamp` (seconds)."""
 
     tokens: float
     stamp: float
@@ -59,8 +59,8 @@ class _Source:
 class AcceptGate:
     """Decides on every accepted stream and follows each one until it ends.
 
-    ``clock`` gives seconds on any scale that only moves forward; ``refused`` is told the cause and the source
-    of each refusal, for the log. ``refusals`` counts them by cause.
+    `clock` gives seconds on any scale that only moves forward; `refused` is told the cause and the source
+    of each refusal, for the log. `refusals` counts them by cause.
     """
 
     def __init__(

@@ -53,9 +53,9 @@ class ListenError(OSError):
 
 
 class TcpListener:
-    """Listens on one host and port and hands every admitted stream to ``attach``.
+    """Listens on one host and port and hands every admitted stream to `attach`.
 
-    ``attach`` takes the stream into the driver and returns the link that it became. The host ``::`` takes
+    `attach` takes the stream into the driver and returns the link that it became. The host `::` takes
     IPv4 as well, unless another socket has that port for IPv4 already. A name is resolved once, at
     `start`.
     """
@@ -71,7 +71,7 @@ class TcpListener:
 
     @property
     def addresses(self) -> list[str]:
-        """Every ``host:port`` listened on, with the port that the kernel chose; empty before `start`."""
+        """Every `host:port` listened on, with the port that the kernel chose; empty before `start`."""
         return [printable(sock.getsockname()) for sock in self._sockets]
 
     @property

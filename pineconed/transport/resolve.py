@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host names to socket addresses, without ever holding up the loop or the end of the program.
 
-``loop.getaddrinfo`` is not used: its threads are joined when the loop or the process ends, and a silent
+`loop.getaddrinfo` is not used: its threads are joined when the loop or the process ends, and a silent
 name server keeps each of them for 10 s and more, while the daemon must stop within 2 s. Here every look-up
 has its own daemon thread, which is simply left behind when its deadline has passed.
 """
@@ -18,7 +18,7 @@ from pineconed.transport.uri import host_port
 
 
 class SocketAddress(NamedTuple):
-    """One result of a look-up: what ``socket.socket`` and ``bind`` or ``connect`` take."""
+    """One result of a look-up: what `socket.socket` and `bind` or `connect` take."""
 
     family: int
     sockaddr: tuple[str, int] | tuple[str, int, int, int]
@@ -31,7 +31,7 @@ class ResolveError(OSError):
 async def resolve(host: str, port: int, timeout: float) -> list[SocketAddress]:
     """All addresses of a host name or a literal address, in the resolver's order, asked afresh at each call.
 
-    ResolveError after ``timeout`` seconds or when the name has none. A literal is never put in a queue.
+    ResolveError after `timeout` seconds or when the name has none. A literal is never put in a queue.
     """
     try:
         return _look_up(host, port, socket.AI_NUMERICHOST)
@@ -47,7 +47,7 @@ async def resolve(host: str, port: int, timeout: float) -> list[SocketAddress]:
 
 
 def printable(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> str:
-    """A socket address as ``host:port``; an IPv4 peer of a dual-stack socket is written as IPv4."""
+    """A socket address as `host:port`; an IPv4 peer of a dual-stack socket is written as IPv4."""
     host, port = sockaddr[0].removeprefix("::ffff:"), sockaddr[1]
     zone = sockaddr[3] if len(sockaddr) > 2 else 0
     if zone and "%" not in host:

@@ -26,13 +26,13 @@ _SIOCOUTQNSD = 0x894B
 """Ask a TCP socket for its unsent bytes (int)."""
 
 _TCP_INFO_RTT = 68
-"""Offset of ``tcpi_rtt`` (u32, microseconds) in the kernel's struct tcp_info."""
+"""Offset of `tcpi_rtt` (u32, microseconds) in the kernel's struct tcp_info."""
 
 
 class Stream(Protocol):
     """A connected, reliable, ordered byte stream that never blocks.
 
-    ``kind`` names the transport, ``remote`` the other end, for people.
+    `kind` names the transport, `remote` the other end, for people.
     """
 
     kind: str

@@ -42,7 +42,7 @@ def tune(sock: socket.socket) -> None:
 
 
 async def connect(host: str, port: int, timeout: float) -> SocketStream:
-    """Connect to the first address of the host that answers, each within ``timeout`` seconds.
+    """Connect to the first address of the host that answers, each within `timeout` seconds.
 
     ConnectError when none does; it is also raised for a name that cannot be resolved.
     """
@@ -90,7 +90,7 @@ _PLAIN = {
 
 
 def plain_reason(error: OSError) -> str:
-    """Why a socket failed, in plain English for a log line and for ``last_error``."""
+    """Why a socket failed, in plain English for a log line and for `last_error`."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return _PLAIN[errno.ETIMEDOUT]
     return _PLAIN.get(error.errno or 0) or error.strerror or str(error)

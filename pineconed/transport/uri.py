@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of peers and listeners as the operator writes them: ``tcp://host:port``.
+"""Addresses of peers and listeners as the operator writes them: `tcp://host:port`.
 
-The bare ``host:port`` of the reference means the same (protocol section 9). IPv6 addresses stand in
-brackets, with a zone if they need one: ``tcp://[fe80::1%eth0]:7000``.
+The bare `host:port` of the reference means the same (protocol section 9). IPv6 addresses stand in
+brackets, with a zone if they need one: `tcp://[fe80::1%eth0]:7000`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UriError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PeerUri:
-    """Where a peer is reached. ``host`` is a name in lower case or an address without brackets."""
+    """Where a peer is reached. `host` is a name in lower case or an address without brackets."""
 
     scheme: str
     host: str
@@ -38,7 +38,7 @@ class PeerUri:
 
 
 def host_port(host: str, port: int) -> str:
-    """``host:port`` with the brackets that IPv6 needs."""
+    """`host:port` with the brackets that IPv6 needs."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -53,7 +53,7 @@ def parse_peer_uri(text: str) -> PeerUri:
 
 
 def parse_listen_uri(text: str) -> PeerUri:
-    """Read the address of a listener; port 0 lets the kernel choose, ``[::]`` means any address."""
+    """Read the address of a listener; port 0 lets the kernel choose, `[::]` means any address."""
     return _parse(text)
 
 

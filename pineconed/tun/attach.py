@@ -12,7 +12,7 @@ from pineconed.tun.device import TunDevice
 async def open_tun(name: str, address: bytes, mtu: int, *, route: bool) -> TunDevice:
     """A device that is up, with its address (16 bytes), MTU and route. TunError tells what is in the way.
 
-    ``name`` may be ``auto``. The caller closes the device; nothing is left behind when this fails.
+    `name` may be `auto`. The caller closes the device; nothing is left behind when this fails.
     """
     device = TunDevice(name)
     try:

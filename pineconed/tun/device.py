@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TUN device: whole IPv6 packets in and out of the kernel, never blocking.
 
-python-pytun opens and names the device; packets go through ``os.read`` and ``os.write`` on its descriptor,
+python-pytun opens and names the device; packets go through `os.read` and `os.write` on its descriptor,
 which costs less per packet than its own methods. The device is not persistent: the kernel removes it, with
 its address and route, when the descriptor is closed or the process dies.
 """
@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 
 
 class TunDevice:
-    """An open TUN device without an address, down. ``drops`` counts packets that the kernel refused.
+    """An open TUN device without an address, down. `drops` counts packets that the kernel refused.
 
     TunError when the name is no name or taken, the kernel has no TUN, or permission is missing.
     """
@@ -60,7 +60,7 @@ class TunDevice:
         return self._fd
 
     def read_packets(self, max_bytes: int) -> list[bytes]:
-        """Packets that wait in the device: until it is dry, ``max_bytes`` are reached or 256 are read.
+        """Packets that wait in the device: until it is dry, `max_bytes` are reached or 256 are read.
 
         OSError when the device was deleted under us.
         """

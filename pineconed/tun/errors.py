@@ -3,7 +3,7 @@
 
 
 class TunError(Exception):
-    """The TUN device cannot be had or configured. ``remedy`` says what the operator can do about it."""
+    """The TUN device cannot be had or configured. `remedy` says what the operator can do about it."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}; {remedy}")

@@ -2,7 +2,7 @@
 """Address, MTU and route of the TUN device, by netlink.
 
 pyroute2 brings an event loop of its own and fails inside a running one, so these functions block and belong
-into a thread (``asyncio.to_thread``). Each takes a few milliseconds.
+into a thread (`asyncio.to_thread`). Each takes a few milliseconds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ROUTE_KINDS = {1: "via {device}", 6: "(blackhole)", 7: "(unreachable)", 8: "(pr
 def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
     """Bring the device up with this MTU and overlay address (16 bytes) and no other, without DAD.
 
-    With ``route`` all of fd00::/8 goes to the device at metric 4096. TunError when the kernel refuses.
+    With `route` all of fd00::/8 goes to the device at metric 4096. TunError when the kernel refuses.
     """
     if not MIN_MTU <= mtu <= MAX_MTU:
         raise TunError(f"{name} cannot have MTU {mtu}", f"take an MTU from {MIN_MTU} to {MAX_MTU}")
@@ -73,7 +73,7 @@ def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
 
 
 def foreign_unique_locals(name: str) -> list[str]:
-    """Other addresses and routes of this host inside fd00::/8, in words, without those of device ``name``.
+    """Other addresses and routes of this host inside fd00::/8, in words, without those of device `name`.
 
     They share the range with the overlay: a site that uses them may find its packets in the overlay.
     TunError when the kernel does not tell.
