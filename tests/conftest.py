@@ -67,9 +67,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name the tests whose skipping makes a CI run fail."""
+    """Print the figures that tests of whole networks found, and the skips that make a CI run fail."""
+    _print_figures(terminalreporter)
     unexpected = config.stash[_UNEXPECTED]
     if unexpected and os.environ.get("CI") == "true":
         terminalreporter.section("skipped, but should have run", red=True)
         for nodeid in unexpected:
             terminalreporter.line(nodeid)
+
+
+def _print_figures(terminal: pytest.TerminalReporter) -> None:
+    passed: list[pytest.TestReport] = terminal.stats.get("passed", [])
+    talking = [
+        report for report in passed if report.capstdout and not report.nodeid.startswith("tests/unit/")
+    ]
+    if talking:
+        terminal.section("figures")
+    for report in talking:
+        terminal.line(report.nodeid)
+        for line in report.capstdout.splitlines():
+            terminal.line(f"    {line}")
