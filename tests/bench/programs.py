@@ -125,8 +125,8 @@ class Yggdrasil(Program):
         return shutil.which("yggdrasil") is not None
 
     def start(self, hosts: Sequence[Namespace], links: Sequence[Link]) -> Setup:
-        processes = []
-        for position, host in enumerate(hosts):
+        processes: list[Process] = []
+        for position, host in reversed(list(enumerate(hosts))):  # who is dialled is there first
             settings = json.loads(run(["yggdrasil", "-genconf", "-json"]))
             settings |= {"AdminListen": "none", "MulticastInterfaces": [], "IfName": "ygg0", "IfMTU": 65535}
             settings["Listen"] = [f"tcp://0.0.0.0:{PORT}"]
@@ -134,7 +134,8 @@ class Yggdrasil(Program):
             settings["Peers"] = [f"tcp://{target}"] if target else []
             path = host.lab.directory / f"{host.name}-yggdrasil.conf"
             path.write_text(json.dumps(settings))
-            processes.append(host.start("yggdrasil", "yggdrasil", "-useconffile", str(path)))
+            processes.insert(0, host.start("yggdrasil", "yggdrasil", "-useconffile", str(path)))
+            processes[0].wait_for("listener started")
         return Setup(*end_addresses(hosts, "ygg0"), processes)
 
 
@@ -147,13 +148,14 @@ class Mycelium(Program):
         return shutil.which("mycelium") is not None
 
     def start(self, hosts: Sequence[Namespace], links: Sequence[Link]) -> Setup:
-        processes = []
-        for position, host in enumerate(hosts):
+        processes: list[Process] = []
+        for position, host in reversed(list(enumerate(hosts))):
             argv = ["mycelium", "--key-file", str(host.lab.directory / f"{host.name}.key")]
             argv += ["--tcp-listen-port", str(PORT), "--tun-name", "myc0", "--disable-peer-discovery"]
             if host is not hosts[-1]:
                 argv += ["--peers", f"tcp://{links[position].address(hosts[position + 1])}:{PORT}"]
-            processes.append(host.start("mycelium", *argv))
+            processes.insert(0, host.start("mycelium", *argv))
+            time.sleep(1)
         return Setup(*end_addresses(hosts, "myc0"), processes)
 
 
