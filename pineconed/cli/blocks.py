@@ -67,7 +67,7 @@ class Table:
 
 
 class Fact(NamedTuple):
-    """One named value: ``name`` in a pipe, ``title`` on a terminal, where one without a title is left out."""
+    """One named value: ``name`` in a pipe, ``title`` on a terminal, which leaves out what has no title or no value."""
 
     name: str
     title: str

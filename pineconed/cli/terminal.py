@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pineconed.cli.blocks import Block, Fact, Facts, Line, Note, Table
 from pineconed.cli.fitting import GAP, Fitted, fit
+from pineconed.cli.units import NONE
 
 _INDENT = 2
 _LEAST_ROOM = 16
@@ -76,7 +77,7 @@ def _left_out_text(titles: Sequence[str]) -> str:
 def _draw_facts(console: Console, facts: Facts) -> None:
     if facts.heading:
         console.print(Text(facts.heading, style="bold"))
-    shown = [fact for fact in facts.facts if fact.title]
+    shown = [fact for fact in facts.facts if fact.title and fact.value.human != NONE]
     margin = " " * (_INDENT if facts.heading else 0)
     titles = max((len(fact.title) for fact in shown), default=0) + GAP
     room = max(console.width - len(margin) - titles, _LEAST_ROOM)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pineconed.admin import schema
 from pineconed.cli.blocks import Block, Cell, Fact, Facts, Line, Note, cell, short_key
-from pineconed.cli.units import NONE, coords_text, duration_text, number_plain
+from pineconed.cli.units import coords_text, duration_text, number_plain
 
 _METHODS = {
     "local": "stays here: it is for this node",
@@ -79,13 +79,14 @@ def _counts(name: str, heading: str, counts: dict[str, int]) -> Facts:
 
 def route_blocks(route: schema.Route) -> list[Block]:
     """Where a frame for a node would leave, and why."""
-    next_hop = NONE if route.next_port is None else f"port {route.next_port}, {route.next_address}"
+    forwarded = route.next_port is not None
+    next_hop = f"port {route.next_port}, {route.next_address}"
     facts = [
         Fact("address", "to", cell(route.address, style="bold")),
         _destination(route),
         Fact("method", "goes", cell(route.method, _METHODS[route.method], _route_style(route))),
-        Fact("next_port", "next hop", cell(route.next_port, next_hop)),
-        Fact("next_key", "next hop's key", cell(route.next_key), short_key),
+        Fact("next_port", "next hop" if forwarded else "", cell(route.next_port, next_hop)),
+        Fact("next_key", "its key" if forwarded else "", cell(route.next_key), short_key),
         Fact("next_address", "", cell(route.next_address)),
         Fact("explanation", "why", cell(route.explanation)),
     ]

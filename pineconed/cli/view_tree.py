@@ -117,7 +117,7 @@ def snake_terminal(snake: schema.Snake) -> list[Block]:
     """The same for people."""
     below = snake.descending
     facts = [
-        Fact("descending", "next lower key", cell(below.public_key if below else None), short_key),
+        Fact("descending", "next lower key", _below(below), short_key),
         Fact("address", "its address", cell(below.address if below else None)),
         Fact("total", "rows", cell(snake.total, f"{snake.total:,} of at most {snake.capacity:,}")),
     ]
@@ -129,6 +129,10 @@ def snake_terminal(snake: schema.Snake) -> list[Block]:
     if snake.next_cursor is not None:
         blocks.append(Note(f"{len(rows):,} of {snake.total:,} rows; --limit N shows more."))
     return blocks
+
+
+def _below(entry: schema.SnakeEntry | None) -> Cell:
+    return cell(entry.public_key) if entry else cell(None, "none is known: this may be the lowest")
 
 
 _SNAKE_COLUMNS = (

@@ -8,14 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from pineconed.admin import schema
 from pineconed.admin.identifier import address_text
-from pineconed.cli.blocks import Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
+from pineconed.cli.blocks import Block, Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
 from pineconed.cli.fitting import GAP, fit
 from pineconed.cli.terminal import terminal_text
+from pineconed.cli.view_peers import peers_long, peers_terminal
+from pineconed.cli.view_status import route_blocks, status_blocks
+from pineconed.cli.view_tree import snake_terminal, tree_terminal
 from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, World
 from tests.unit.cli.process import on_terminal, without_codes
 
 WIDE = 280
+PICTURES = Path(__file__).parent / "pictures"
 
 
 def lines_of(socket_path: Path, width: int, *arguments: str) -> list[str]:
@@ -95,6 +100,38 @@ def test_changes_come_with_a_hint_on_a_terminal(socket_path: Path) -> None:
 def test_colours_are_there_unless_nobody_wants_them(socket_path: Path) -> None:
     assert "\x1b[3" in on_terminal(socket_path, 80, "status")
     assert "\x1b[3" not in on_terminal(socket_path, 80, "status", NO_COLOR="1")
+
+
+# ---------------------------------------------------------------- exact pictures
+
+
+def drawn(blocks: list[Block], width: int) -> str:
+    """Blocks as a person sees them, without trailing spaces."""
+    text = terminal_text(blocks, Console(width=width, color_system=None))
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
+def views() -> dict[str, list[Block]]:
+    """What the commands draw of the fake world."""
+    backend = World().backend()
+    nothing = schema.NoParameters()
+    peers = backend.peers(schema.PeersQuery())
+    return {
+        "status": status_blocks(backend.status(nothing)),
+        "peers": peers_terminal(peers),
+        "peers-long": peers_long([peers[0], peers[-1]]),
+        "tree": tree_terminal(backend.tree(nothing)),
+        "snake": snake_terminal(backend.snake(schema.SnakeQuery(limit=2))),
+        "route": route_blocks(backend.route(schema.RouteQuery(CHILD_KEY.hex()))),
+        "route-to-us": route_blocks(backend.route(schema.RouteQuery(OWN_KEY.hex()))),
+    }
+
+
+@pytest.mark.parametrize("name", views())
+@pytest.mark.parametrize("width", [60, 80, 280])
+def test_pictures(name: str, width: int) -> None:
+    """The pictures lie beside this file, to be looked at when they change."""
+    assert drawn(views()[name], width) == (PICTURES / f"{name}-{width}.txt").read_text()
 
 
 # ---------------------------------------------------------------- fitting
