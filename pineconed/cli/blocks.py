@@ -67,7 +67,7 @@ class Table:
 
 
 class Fact(NamedTuple):
-    """One named value: ``name`` in a pipe, ``title`` on a terminal, which leaves out what has no title or no value."""
+    """One named value: ``name`` in a pipe, ``title`` on a terminal; without title or value only in a pipe."""
 
     name: str
     title: str
