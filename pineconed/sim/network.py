@@ -92,14 +92,6 @@ class Network:
         """The cables of a host."""
         return [link for link in self.links if self.hosts[host] in link.hosts]
 
-    def link_between(self, one: int, other: int) -> Link:
-        """The first cable between two hosts; LookupError when there is none."""
-        wanted = {self.hosts[one], self.hosts[other]}
-        for link in self.links:
-            if set(link.hosts) == wanted:
-                return link
-        raise LookupError(f"no link between {one} and {other}")
-
     def kill(self, host: int) -> None:
         """End a host's process: its kernel closes the sockets, so its peers learn it at once."""
         self.hosts[host].stop()
