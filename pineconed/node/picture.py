@@ -131,20 +131,23 @@ def _why_none(parts: Parts) -> str:
 
 
 def _why_snake(parts: Parts, destination_key: bytes, key: bytes, next_key: bytes) -> str:
-    kind = _kind_of(parts, key)
     if key == destination_key:
-        aim = "the destination itself"
+        aim = "The destination itself is known"
     elif key[:15] == destination_key[:15] and not any(destination_key[15:]):
-        aim = "the only node known with this address"
+        aim = "The one node with this address is known"
     else:
-        aim = "the closest key above the destination that is known"
-    return f"Toward {key.hex()}, {aim}: {kind}, reached through the peer {next_key.hex()}."
+        aim = (
+            "Nobody with this key is known; the closest key above it goes on from there. It belongs to a node"
+        )
+    if key == next_key:
+        return f"{aim}: a direct peer."
+    return f"{aim}: {_kind_of(parts, key)}, reached through this peer."
 
 
 def _kind_of(parts: Parts, key: bytes) -> str:
     router = parts.router
-    if any(peer.public_key == key for peer in router.peers.values()):
-        return "a peer"
     if key == router.tree.root.public_key:
-        return "the root"
-    return "a snake path" if key in router.snake.entries else "an ancestor of a peer"
+        return "the root of the tree"
+    if key in router.snake.entries:
+        return "one whose bootstraps came by lately"
+    return "one on a peer's way to the root"

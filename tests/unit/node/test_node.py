@@ -313,12 +313,12 @@ def test_routes_are_explained() -> None:
     rig.join(0, 2)
     direct = node.route(HIGH.public_key, rig.now)
     assert (direct.method, direct.next_port, direct.next_key) == ("snake", 1, HIGH.public_key)
-    assert "the destination itself: a peer" in direct.explanation
+    assert "The destination itself is known: a direct peer." == direct.explanation
     prefix = node.route(LOW.public_key[:15] + bytes(17), rig.now)
     assert (prefix.next_port, prefix.watermark.public_key) == (2, LOW.public_key)
-    assert "the only node known with this address" in prefix.explanation
+    assert "The one node with this address is known: a direct peer." == prefix.explanation
     above = node.route(bytes(32), rig.now)
-    assert "the closest key above the destination that is known" in above.explanation
+    assert "the closest key above it" in above.explanation
     nobody = node.route(b"\xff" * 32, rig.now)
     assert nobody.method == "none"
     assert "No node that is known is closer" in nobody.explanation
@@ -329,7 +329,10 @@ def test_routes_name_what_kind_of_key_is_aimed_at() -> None:
     rig.join(0, 1)
     rig.join(1, 2)
     rig.advance(3)
-    assert "the destination itself: the root" in rig.nodes[0].route(HIGH.public_key, rig.now).explanation
+    assert (
+        "The destination itself is known: the root of the tree"
+        in rig.nodes[0].route(HIGH.public_key, rig.now).explanation
+    )
 
 
 def test_tree_and_snake_are_shown() -> None:
