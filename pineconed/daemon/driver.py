@@ -23,24 +23,18 @@ turn; what is left of them comes next turn, before anything newer is read.
 they may be called from a subscriber, and no event of a link comes before its number was returned.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import structlog
 
-from pineconed.router.events import CloseLink, LinkDown
+from pineconed.clock import Now
+from pineconed.node import Node
+from pineconed.router.events import CloseLink, Event, LinkDown
+from pineconed.router.peer import LinkOptions
+from pineconed.transport.stream import Buffer, Stream
 from pineconed.transport.tcp import plain_reason
-
-if TYPE_CHECKING:
-    from pineconed.clock import Now
-    from pineconed.node import Node
-    from pineconed.router.events import Event
-    from pineconed.router.peer import LinkOptions
-    from pineconed.transport.stream import Buffer, Stream
-    from pineconed.tun.device import TunDevice
+from pineconed.tun.device import TunDevice
 
 BUFFER_SIZE = 1024 * 1024
 """Bytes of the receive buffer that all streams share."""

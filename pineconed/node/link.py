@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's record of one byte stream."""
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pineconed.peering.peering import Peering
-    from pineconed.router.peer import LinkOptions
+from pineconed.peering.peering import Peering
+from pineconed.router.peer import LinkOptions
 
 
 class Link:

@@ -13,13 +13,11 @@ A link is one byte stream, named by a number that is never used again. It gets a
 place in the tables, when its handshake is done.
 """
 
-from __future__ import annotations
-
 import heapq
-from typing import TYPE_CHECKING
 
+from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder
-from pineconed.dataplane.queues import Queues
+from pineconed.dataplane.queues import Buffer, Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.node.link import Link
 from pineconed.node.parts import Parts
@@ -30,10 +28,19 @@ from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
 from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
 from pineconed.router.events import CloseLink, Event, LinkAnnounced, LinkDown, LinkUp, PeerMisbehaved
+from pineconed.router.peer import LinkOptions
 from pineconed.router.picture import snake_snapshot, tree_snapshot
 from pineconed.router.ports import PortAllocator
 from pineconed.router.router import Router
 from pineconed.router.snake import BootstrapVerdict
+from pineconed.router.snapshots import (
+    NodeStatus,
+    PeeringSnapshot,
+    RouteSnapshot,
+    SnakeSnapshot,
+    TreeSnapshot,
+)
+from pineconed.signing import Signer, Verifier
 from pineconed.wire.errors import CodecError
 from pineconed.wire.frame import (
     BootstrapFrame,
@@ -43,19 +50,6 @@ from pineconed.wire.frame import (
     WakeupBroadcastFrame,
     decode_frame,
 )
-
-if TYPE_CHECKING:
-    from pineconed.clock import Now
-    from pineconed.dataplane.queues import Buffer
-    from pineconed.router.peer import LinkOptions
-    from pineconed.router.snapshots import (
-        NodeStatus,
-        PeeringSnapshot,
-        RouteSnapshot,
-        SnakeSnapshot,
-        TreeSnapshot,
-    )
-    from pineconed.signing import Signer, Verifier
 
 MAX_FRAMES_A_TURN = 256
 """Frames that one `receive` handles before it lets the others have their turn."""

@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rooms that make up one node."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pineconed.dataplane.forward import Forwarder
-    from pineconed.dataplane.queues import Queues
-    from pineconed.dataplane.table import ForwardingTable
-    from pineconed.overlay.endpoint import Endpoint
-    from pineconed.router.ports import PortAllocator
-    from pineconed.router.router import Router
+from pineconed.dataplane.forward import Forwarder
+from pineconed.dataplane.queues import Queues
+from pineconed.dataplane.table import ForwardingTable
+from pineconed.overlay.endpoint import Endpoint
+from pineconed.router.ports import PortAllocator
+from pineconed.router.router import Router
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of the node for the admin API, taken without changing anything."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pineconed.dataplane.forward import acceptable
 from pineconed.dataplane.next_hop import LOCAL, next_hop_snake
+from pineconed.node.link import Link
+from pineconed.node.parts import Parts
 from pineconed.overlay.address import address_of, destination_key_of
 from pineconed.router.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
 from pineconed.wire.watermark import FULL, Watermark
-
-if TYPE_CHECKING:
-    from pineconed.node.link import Link
-    from pineconed.node.parts import Parts
 
 
 def node_status(parts: Parts, now: float) -> NodeStatus:

@@ -5,16 +5,12 @@ It goes from the handshake to frames and never back. The packet path only writes
 `last_heard` and `last_sent`; `deadline` and `check` read them when the timer fires.
 """
 
-from __future__ import annotations
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
+from pineconed.signing import Signer, Verifier
 from pineconed.wire.frame import Keepalive, encode_frame
 from pineconed.wire.framer import Framer
 from pineconed.wire.handshake import HANDSHAKE_LENGTH, decode_handshake, encode_handshake
-
-if TYPE_CHECKING:
-    from pineconed.signing import Signer, Verifier
 
 HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds within which both handshakes must have crossed."""

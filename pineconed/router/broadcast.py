@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wakeup broadcasts: a node tells those around it that it is there (protocol section 7)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from pineconed.clock import Now
+from pineconed.dataplane.queues import Queues
 from pineconed.router.peer import Peer, Peers, by_port
 from pineconed.router.shares import Shares
+from pineconed.router.tree import Tree
+from pineconed.router.verification import SignatureBudget
+from pineconed.signing import Signer, Verifier
 from pineconed.wire.coordinates import distance
 from pineconed.wire.errors import CodecError
 from pineconed.wire.frame import WakeupBroadcastFrame, encode_frame
@@ -19,13 +21,6 @@ from pineconed.wire.signed_payload import (
     sign_payload,
     signed_bytes,
 )
-
-if TYPE_CHECKING:
-    from pineconed.clock import Now
-    from pineconed.dataplane.queues import Queues
-    from pineconed.router.tree import Tree
-    from pineconed.router.verification import SignatureBudget
-    from pineconed.signing import Signer, Verifier
 
 BROADCAST_INTERVAL = 60.0
 """Seconds between our broadcasts, and between purges of those seen."""

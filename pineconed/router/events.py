@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node reports to whoever drives it. All events are frozen; `Node.events()` drains them in order."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pineconed.wire.coordinates import Coords

@@ -4,8 +4,6 @@
 What to do about an announcement, and whether a peer would be a better parent than the best so far.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import NamedTuple
 

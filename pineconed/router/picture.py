@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of the control plane for the admin API, taken without changing anything."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
-from typing import TYPE_CHECKING
 
 from pineconed.router.peer import by_port
+from pineconed.router.router import Router
+from pineconed.router.snake import Entry
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
-
-if TYPE_CHECKING:
-    from pineconed.router.router import Router
-    from pineconed.router.snake import Entry
 
 MAX_ROWS = 1000
 """Rows that one snapshot holds at the most."""

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Port numbers: which one a new peering gets (protocol section 2)."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 FIRST_PORT = 1

@@ -7,12 +7,12 @@ budget, then `Tree`, `Snake` or `Broadcasts` act. What they have to say leaves b
 what they learn goes into the forwarding table, what others should know into the events.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from pineconed.clock import Now
+from pineconed.dataplane.queues import Queues
+from pineconed.dataplane.table import ForwardingTable
 from pineconed.router.broadcast import Broadcasts, BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
 from pineconed.router.events import Event, NodeSeen
@@ -26,14 +26,9 @@ from pineconed.router.verification import (
     SignatureBudget,
     check_announcement,
 )
+from pineconed.signing import Signer, Verifier
 from pineconed.wire.announcement import Announcement, decode_announcement
-
-if TYPE_CHECKING:
-    from pineconed.clock import Now
-    from pineconed.dataplane.queues import Queues
-    from pineconed.dataplane.table import ForwardingTable
-    from pineconed.signing import Signer, Verifier
-    from pineconed.wire.frame import BootstrapFrame, TreeAnnouncementFrame, WakeupBroadcastFrame
+from pineconed.wire.frame import BootstrapFrame, TreeAnnouncementFrame, WakeupBroadcastFrame
 
 UPKEEP_INTERVAL = 1.0
 """Seconds between two rounds of upkeep of the snake."""

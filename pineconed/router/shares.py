@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a bounded table is divided among the peerings that fill it."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 

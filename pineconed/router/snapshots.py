@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read-only pictures of a node for the admin API. Keys are raw bytes, times seconds, sizes bytes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -6,15 +6,9 @@ announcements the newest waits until there is budget again. Prefixes of announce
 verified once are remembered, because the upper hops are the same for all that follow one root.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from pineconed.router.errors import PeerFaultError
+from pineconed.signing import Verifier
 from pineconed.wire.announcement import Announcement, iter_signed
-
-if TYPE_CHECKING:
-    from pineconed.signing import Verifier
 
 SIGNATURES_PER_SECOND = 500.0
 """Budget of one peering."""

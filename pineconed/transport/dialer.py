@@ -6,8 +6,6 @@ peer do not come back together. Only the first valid announcement proves that a 
 a reference node without a free port completes the handshake and closes (protocol section 2).
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Callable

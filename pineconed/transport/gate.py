@@ -6,8 +6,6 @@ IPv4 address or one IPv6 /64, because a single host owns a whole /64. A stream i
 handshake is done. Memory is bounded by the streams that are open and by `MAX_REMEMBERED` sources.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ until it works again. A refused stream is accepted and reset, so that it neither
 leaves anything behind.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import socket

@@ -6,8 +6,6 @@ name server keeps each of them for 10 s and more, while the daemon must stop wit
 has its own daemon thread, which is simply left behind when its deadline has passed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the driver needs of a byte stream, and the plain socket that gives it."""
 
-from __future__ import annotations
-
 import array
 import contextlib
 import socket

@@ -5,8 +5,6 @@ The addresses of a name are tried one after another and never side by side: a re
 handshake at a time, and a connection that is dropped without one costs it up to 10 s (protocol section 2).
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import socket

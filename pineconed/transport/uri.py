@@ -5,8 +5,6 @@ The bare `host:port` of the reference means the same (protocol section 9). IPv6 
 brackets, with a zone if they need one: `tcp://[fe80::1%eth0]:7000`.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from dataclasses import dataclass

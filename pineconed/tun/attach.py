@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens and configures the TUN device in one step, away from the event loop's thread."""
 
-from __future__ import annotations
-
 import asyncio
 
 from pineconed.tun import netlink

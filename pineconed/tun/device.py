@@ -6,8 +6,6 @@ which costs less per packet than its own methods. The device is not persistent: 
 its address and route, when the descriptor is closed or the process dies.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -5,8 +5,6 @@ pyroute2 brings an event loop of its own and fails inside a running one, so thes
 into a thread (`asyncio.to_thread`). Each takes a few milliseconds.
 """
 
-from __future__ import annotations
-
 import errno
 import ipaddress
 import socket

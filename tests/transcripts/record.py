@@ -8,8 +8,6 @@ Its peers reach it through a relay that notes every byte of every connection, bo
 our node takes the subject's place: it gets the same bytes at the same times, and must do as the subject did.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import selectors

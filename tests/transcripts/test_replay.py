@@ -6,8 +6,6 @@ bytes on every connection: the handshake, each tree announcement, whatever it pa
 bootstraps and broadcasts carry the time: of these the occasions, the roots and the watermarks are compared.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path

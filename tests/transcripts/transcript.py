@@ -5,8 +5,6 @@ On disk it is JSON with one event a line: milliseconds since the node started, `
 the number of the connection, and for `in` and `out` the bytes in hexadecimal.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import NamedTuple
