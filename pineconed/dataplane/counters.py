@@ -2,9 +2,8 @@
 """What was received, sent and dropped, by port: plain lists, because every frame writes to them."""
 
 from enum import StrEnum
-from typing import Final
 
-PORTS: Final = 256
+PORTS = 256
 """Length of a list indexed by port: 0 is the local node, peerings have 1 to 253."""
 
 

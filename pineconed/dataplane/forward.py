@@ -15,7 +15,7 @@ cache of that peering alone.
 import struct
 from enum import Enum
 from hashlib import blake2b
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from pineconed.dataplane.counters import PORTS, DropCause
 from pineconed.dataplane.next_hop import LOCAL, NEVER, find_snake_hop, next_hop_tree
@@ -28,29 +28,29 @@ from pineconed.wire.frame import MAGIC, MAX_FRAME_LENGTH, FrameType
 from pineconed.wire.keys import KEY_LENGTH
 from pineconed.wire.watermark import FULL, is_worse
 
-LocalFrame: TypeAlias = tuple[bytes, bytes, memoryview, int]
+LocalFrame = tuple[bytes, bytes, memoryview, int]
 """Source key, source coords as encoded in the frame (length included), payload, the header's extra byte."""
 
-MAX_DESTINATION_COORDS: Final = 1024
+MAX_DESTINATION_COORDS = 1024
 """Bytes of destination coords beyond which they count as absent."""
 
-PREFIX_LENGTH: Final = 15
+PREFIX_LENGTH = 15
 """Bytes of a key that an IPv6 address holds; a destination key may be no more, padded with zeros."""
 
-HOP_LIMIT: Final = 10
+HOP_LIMIT = 10
 """What the frames of this host carry; nobody looks at it."""
 
-ROUTES_PER_PORT: Final = 256
-MAX_ROUTE_FIELDS: Final = 192
+ROUTES_PER_PORT = 256
+MAX_ROUTE_FIELDS = 192
 """Bytes of fields above which a decision is not kept; honest ones have about 120."""
 
-MAX_TEMPLATES: Final = 1024
+MAX_TEMPLATES = 1024
 
-_FIELDS: Final = 12
+_FIELDS = 12
 """Offset of the fields in a frame."""
-_SHORTEST: Final = _FIELDS + 2 + 2 + 2 * KEY_LENGTH
-_KEPT_UNTIL: Final = _FIELDS + MAX_ROUTE_FIELDS
-_NO_COORDS: Final = b"\0\0"
+_SHORTEST = _FIELDS + 2 + 2 + 2 * KEY_LENGTH
+_KEPT_UNTIL = _FIELDS + MAX_ROUTE_FIELDS
+_NO_COORDS = b"\0\0"
 _HEADER = struct.Struct(">4sBBBBHH")
 
 

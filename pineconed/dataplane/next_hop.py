@@ -5,17 +5,16 @@ Both are deterministic: where the reference leaves a choice to chance, the lower
 """
 
 from bisect import bisect_left, bisect_right
-from typing import Final, TypeAlias
 
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.wire.coordinates import Coords, distance
 
-LOCAL: Final = 0
+LOCAL = 0
 """The port of this node itself."""
 
-NEVER: Final = float("inf")
+NEVER = float("inf")
 
-SnakeHop: TypeAlias = tuple[int | None, bytes, int]
+SnakeHop = tuple[int | None, bytes, int]
 """The port (0: this node, None: none) and the frame's new watermark: key and sequence."""
 
 

@@ -8,34 +8,33 @@ exceed 16 MiB, the fullest is relieved, so that peers which stopped reading take
 """
 
 from collections import deque
-from typing import Final, TypeAlias
 
 from pineconed.dataplane.counters import PORTS, Counters, DropCause
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
-Frame: TypeAlias = Buffer | tuple[Buffer, ...]
+Buffer = bytes | bytearray | memoryview
+Frame = Buffer | tuple[Buffer, ...]
 """A whole frame, or its pieces in order."""
 
-FLOWS: Final = 256
-QUANTUM: Final = 8192
+FLOWS = 256
+QUANTUM = 8192
 """Bytes that a flow may send in its turn; more than that comes out of its next turns."""
 
-PEERING_LIMIT: Final = 1 << 20
-TOTAL_LIMIT: Final = 16 << 20
-PROTOCOL_LIMIT: Final = 512 << 10
-RELIEF: Final = 64 << 10
+PEERING_LIMIT = 1 << 20
+TOTAL_LIMIT = 16 << 20
+PROTOCOL_LIMIT = 512 << 10
+RELIEF = 64 << 10
 """Bytes that are freed at once when all queues together are full, because finding the fullest is costly."""
 
-JOIN_LIMIT: Final = 2048
+JOIN_LIMIT = 2048
 """Pieces shorter than this are joined: to copy them costs less than a buffer more in the system call."""
 
-MAX_ANNOUNCEMENTS: Final = 4
+MAX_ANNOUNCEMENTS = 4
 """Tree announcements that wait for one peering at most."""
 
-_ROOT_KEY: Final = slice(12, 44)
+_ROOT_KEY = slice(12, 44)
 """Where a tree announcement's frame names its root."""
 
-MAX_BUFFERS: Final = 512
+MAX_BUFFERS = 512
 """Buffers that `take` hands out at most; the system takes 1,024."""
 
 
@@ -94,7 +93,7 @@ class PeerQueue:
     )
 
     def __init__(self, port: int, budget: QueueBudget, counters: Counters, ready: set[int]) -> None:
-        self.port: Final = port
+        self.port = port
         self.traffic_size = 0
         self.protocol_size = 0
         self._budget = budget
@@ -310,7 +309,7 @@ class Queues:
 
     def __init__(self, budget: QueueBudget | None = None, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
-        self.by_port: Final[list[PeerQueue | None]] = [None] * PORTS
+        self.by_port: list[PeerQueue | None] = [None] * PORTS
         """For the per-packet path; indexed by port, None where a port is free."""
         self._budget = budget or QueueBudget()
         self._ready: set[int] = set()

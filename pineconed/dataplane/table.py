@@ -12,12 +12,12 @@ control plane. Three kinds of row:
 """
 
 from bisect import bisect_left, insort
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pineconed.wire.coordinates import Coords, encode_coords
 from pineconed.wire.root import Root
 
-ENTRY_SLACK: Final = 64
+ENTRY_SLACK = 64
 """Unusable keys that the sorted list of entries may hold whatever its length."""
 
 
@@ -58,7 +58,7 @@ class ForwardingTable:
     """
 
     def __init__(self, own_key: bytes) -> None:
-        self.own_key: Final = own_key
+        self.own_key = own_key
         self.version = 0
         self.root = Root(own_key, 0)
         self.coords: Coords = ()

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """IPv6 addresses and the keys that they stand for (protocol section 11)."""
 
-from typing import Final
+ADDRESS_LENGTH = 16
 
-ADDRESS_LENGTH: Final = 16
-
-OVERLAY_BYTE: Final = 0xFD
+OVERLAY_BYTE = 0xFD
 """The first byte of every overlay address: the prefix fd00::/8."""
 
-OVERLAY_PREFIX: Final = bytes((OVERLAY_BYTE,))
+OVERLAY_PREFIX = bytes((OVERLAY_BYTE,))
 
-KEY_PREFIX_LENGTH: Final = ADDRESS_LENGTH - len(OVERLAY_PREFIX)
+KEY_PREFIX_LENGTH = ADDRESS_LENGTH - len(OVERLAY_PREFIX)
 """How many bytes of a key its address shows."""
 
-KEY_PADDING: Final = bytes(32 - KEY_PREFIX_LENGTH)
+KEY_PADDING = bytes(32 - KEY_PREFIX_LENGTH)
 """What stands for the rest of a key of which only the address is known."""
 
 

@@ -9,7 +9,6 @@ both kinds to the TUN device.
 """
 
 from enum import StrEnum
-from typing import Final
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder, SendResult
@@ -25,10 +24,10 @@ from pineconed.overlay.flow import FlowHash
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH, Unreachable, packet_too_big, unreachable
 from pineconed.overlay.rate import TokenBucket
 
-ERROR_RATE: Final = 100.0
+ERROR_RATE = 100.0
 """ICMPv6 errors of one kind a second, and at once."""
 
-_MULTICAST_BYTE: Final = 0xFF
+_MULTICAST_BYTE = 0xFF
 
 
 class EndpointDrop(StrEnum):
@@ -57,10 +56,10 @@ class Endpoint:
     """One end of the traffic. `mtu` is that of the TUN device, in bytes; `flow_key` is secret and random."""
 
     def __init__(self, own_key: bytes, forwarder: Forwarder, flow_key: bytes, mtu: int) -> None:
-        self._address: Final = address_of(own_key)
-        self._forwarder: Final = forwarder
-        self._flows: Final = FlowHash(flow_key)
-        self._mtu: Final = mtu
+        self._address = address_of(own_key)
+        self._forwarder = forwarder
+        self._flows = FlowHash(flow_key)
+        self._mtu = mtu
         self._local: list[Buffer] = []
         self._drops = dict.fromkeys(EndpointDrop, 0)
         self._no_route_errors = TokenBucket(ERROR_RATE, ERROR_RATE)

@@ -2,15 +2,14 @@
 """Which flow a packet belongs to, so that a ping need not wait behind a bulk transfer of the same hosts."""
 
 import hashlib
-from typing import Final, TypeAlias
 
-Flow: TypeAlias = tuple[int, int]
+Flow = tuple[int, int]
 """A number from 0 to 255 for our own queues, and another that travels in the frame's header (`extra`)."""
 
-MAX_REMEMBERED: Final = 1024
+MAX_REMEMBERED = 1024
 """Flows whose hash is remembered. A flood of others costs one hash a packet and no more memory."""
 
-_WITH_PORTS: Final = frozenset((6, 17, 33, 132, 136))
+_WITH_PORTS = frozenset((6, 17, 33, 132, 136))
 """Protocols that begin with the two ports: TCP, UDP, DCCP, SCTP, UDP-Lite."""
 
 

@@ -3,20 +3,19 @@
 
 import struct
 from enum import IntEnum
-from typing import Final
 
-IPV6_HEADER_LENGTH: Final = 40
-MIN_MTU: Final = 1280
+IPV6_HEADER_LENGTH = 40
+MIN_MTU = 1280
 """Every IPv6 link carries packets of this size (RFC 8200), and no ICMPv6 error is longer."""
 
-_ICMPV6: Final = 58
-_HOP_LIMIT: Final = 255
-_DESTINATION_UNREACHABLE: Final = 1
-_PACKET_TOO_BIG: Final = 2
-_FIRST_INFORMATIONAL: Final = 128
-_REDIRECT: Final = 137
-_FRAGMENT: Final = 44
-_EXTENSIONS: Final = frozenset((0, 43, _FRAGMENT, 60))
+_ICMPV6 = 58
+_HOP_LIMIT = 255
+_DESTINATION_UNREACHABLE = 1
+_PACKET_TOO_BIG = 2
+_FIRST_INFORMATIONAL = 128
+_REDIRECT = 137
+_FRAGMENT = 44
+_EXTENSIONS = frozenset((0, 43, _FRAGMENT, 60))
 """Hop-by-hop options, routing, fragment, destination options: what may stand before the ICMPv6 header."""
 
 _HEADER = struct.Struct(">IHBB16s16s")

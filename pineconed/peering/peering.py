@@ -5,26 +5,24 @@ It goes from the handshake to frames and never back. The packet path only writes
 `last_heard` and `last_sent`; `deadline` and `check` read them when the timer fires.
 """
 
-from typing import Final
-
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.frame import Keepalive, encode_frame
 from pineconed.wire.framer import Framer
 from pineconed.wire.handshake import HANDSHAKE_LENGTH, decode_handshake, encode_handshake
 
-HANDSHAKE_TIMEOUT: Final = 10.0
+HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which both handshakes must have crossed."""
 
-KEEPALIVE_INTERVAL: Final = 3.0
+KEEPALIVE_INTERVAL = 3.0
 """Seconds without sending after which a keepalive goes out."""
 
-SILENCE_TIMEOUT: Final = 5.0
+SILENCE_TIMEOUT = 5.0
 """Seconds without a single byte after which the peer is given up."""
 
-FRAME_TIMEOUT: Final = 60.0
+FRAME_TIMEOUT = 60.0
 """Seconds that one frame may take to arrive, however slow the link."""
 
-KEEPALIVE: Final = encode_frame(Keepalive())
+KEEPALIVE = encode_frame(Keepalive())
 
 
 class PeeringTimeoutError(Exception):

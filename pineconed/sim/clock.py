@@ -10,8 +10,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-#: More events than this at one virtual instant mean that a node re-arms a timer which is already due.
 MAX_EVENTS_AT_ONE_INSTANT = 200_000
+"""More events than this at one virtual instant mean that a node re-arms a timer which is already due."""
 
 
 class SimulationError(RuntimeError):

@@ -19,10 +19,11 @@ from pineconed.sim.link import StreamEnd
 from pineconed.sim.tap import FrameTap
 from pineconed.wire.root import Root
 
-#: Unix time of virtual second zero, in milliseconds.
 UNIX_EPOCH_MS = 1_800_000_000_000
-#: What the host takes from the node for one write, in bytes, as the daemon does.
+"""Unix time of virtual second zero, in milliseconds."""
+
 PULL_BYTES = 16 * 1024
+"""What the host takes from the node for one write, in bytes, as the daemon does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,17 @@ from typing import Protocol
 from pineconed.sim.clock import Alarm, VirtualClock
 from pineconed.sim.pipe import LinkShape, Pipe, Receiver
 
-#: Seconds before a redial: from the first value to twice that, and the range doubles up to the second value.
 FIRST_BACKOFF = 1.0
+"""Seconds before the first redial at the least, and half of what they are at the most; the range doubles."""
+
 LONGEST_BACKOFF = 60.0
-#: When an unanswered TCP connection request is sent again, in seconds after the first; then the dial fails.
+"""Seconds before a redial at the most."""
+
 CONNECT_REPEATS = (1.0, 3.0, 7.0)
+"""When an unanswered TCP connection request is sent again, in seconds after the first."""
+
 CONNECT_TIMEOUT = 10.0
+"""Seconds after which a connection request that nobody answered fails."""
 
 
 class LinkState(StrEnum):

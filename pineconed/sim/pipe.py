@@ -13,14 +13,18 @@ from random import Random
 
 from pineconed.sim.clock import Alarm, VirtualClock
 
-#: A socket is writable while less than this is unsent (TCP_NOTSENT_LOWAT of the daemon), in bytes.
 UNSENT_LIMIT = 16 * 1024
-#: What a socket takes in while nothing is acknowledged: a congestion window and the unsent limit, in bytes.
+"""A socket is writable while less than this is unsent (TCP_NOTSENT_LOWAT of the daemon), in bytes."""
+
 STALLED_LIMIT = 64 * 1024
-#: The first retransmission timeout of TCP in seconds; it doubles with every loss.
+"""Bytes that a socket takes in while nothing is acknowledged: a congestion window and the unsent limit."""
+
 FIRST_RETRANSMISSION = 0.2
-#: The second part of a cut segment arrives up to this much later, in seconds.
+"""The first retransmission timeout of TCP in seconds; it doubles with every loss."""
+
 CUT_DELAY = 0.001
+"""The second part of a cut segment arrives up to this much later, in seconds."""
+
 
 _INSTANT = 1e-9  # seconds; less than this is a rounding error
 

@@ -7,8 +7,9 @@ Independent of the nodes' own framer, so that a mistake there cannot hide here.
 from collections import Counter
 from struct import unpack_from
 
-#: What a tap calls the 104 bytes that open a stream; a frame type that the protocol does not use.
 HANDSHAKE = 255
+"""What a tap calls the 104 bytes that open a stream; a frame type that the protocol does not use."""
+
 HANDSHAKE_LENGTH = 104
 BOOTSTRAP = 2
 TRAFFIC = 3

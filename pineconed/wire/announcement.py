@@ -7,7 +7,7 @@ What is wrong with an announcement that parses (no hop, a port 0, other signers)
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from pineconed.signing import Signer
 from pineconed.wire import varu64
@@ -59,7 +59,7 @@ class Announcement:
         return own_key in signers or len(set(signers)) < len(signers)
 
 
-SignedHop: TypeAlias = tuple[bytes, bytes, bytes, bytes]
+SignedHop = tuple[bytes, bytes, bytes, bytes]
 """(public_key, message, signature, prefix_digest) of one hop; see `iter_signed`."""
 
 

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Coordinates: the ports on the way down the spanning tree, from the root to a node (protocol section 1)."""
 
-from typing import TypeAlias
-
 from pineconed.wire import varu64
 from pineconed.wire.errors import CodecError
 from pineconed.wire.varu64 import Buffer
 
-Coords: TypeAlias = tuple[int, ...]
+Coords = tuple[int, ...]
 """One port per step from the root; a root's own are empty."""
 
 MAX_COORDS_LENGTH = 0xFFFF

@@ -8,7 +8,7 @@ lengths must add up; so are an unknown version and the body of a keepalive.
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from pineconed.wire import varu64
 from pineconed.wire.coordinates import Coords, decode_coords, encode_coords
@@ -17,9 +17,9 @@ from pineconed.wire.keys import KEY_LENGTH, checked_key
 from pineconed.wire.varu64 import Buffer
 from pineconed.wire.watermark import FULL, Watermark
 
-MAGIC: Final = b"pine"
-HEADER_LENGTH: Final = 10
-MAX_FRAME_LENGTH: Final = 65535
+MAGIC = b"pine"
+HEADER_LENGTH = 10
+MAX_FRAME_LENGTH = 65535
 
 _HEADER = struct.Struct(">4sBBBBH")
 
@@ -102,7 +102,7 @@ class UnknownFrame(_Header):
     body: bytes
 
 
-Frame: TypeAlias = (
+Frame = (
     Keepalive | TreeAnnouncementFrame | BootstrapFrame | TrafficFrame | WakeupBroadcastFrame | UnknownFrame
 )
 

@@ -2,12 +2,11 @@
 """Cutting the byte stream of a peering into frames (protocol section 3)."""
 
 import struct
-from typing import Final
 
 from pineconed.wire.frame import HEADER_LENGTH, MAGIC, decode_header
 
 _MAGIC_AND_LENGTH = struct.Struct(">I4xH")
-_MAGIC: Final = int.from_bytes(MAGIC)
+_MAGIC = int.from_bytes(MAGIC)
 
 
 class Framer:

@@ -2,16 +2,15 @@
 """The handshake: the first 104 bytes of each side of a peering (protocol section 2)."""
 
 import struct
-from typing import Final
 
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import SIGNATURE_LENGTH, checked_key, checked_signature
 from pineconed.wire.varu64 import Buffer
 
-HANDSHAKE_LENGTH: Final = 104
-VERSION: Final = 1
-CAPABILITIES: Final = 0x3B
+HANDSHAKE_LENGTH = 104
+VERSION = 1
+CAPABILITIES = 0x3B
 """Lengthened root interval, cryptographic setups, deduplicated coordinates, soft state, hybrid routing."""
 
 _FIELDS = struct.Struct(">B3xI32s64s")

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variable-length integers (protocol section 1): 7 bits a byte, most significant group first."""
 
-from typing import TypeAlias
-
 from pineconed.wire.errors import CodecError
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
+Buffer = bytes | bytearray | memoryview
 """What the decoders read from."""
 
 MAX_VALUE = 2**64 - 1

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watermarks: how far along the snake a frame has come (protocol section 3)."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pineconed.wire.keys import KEY_LENGTH
 
@@ -13,10 +13,10 @@ class Watermark(NamedTuple):
     sequence: int
 
 
-FULL_KEY: Final = b"\xff" * KEY_LENGTH
+FULL_KEY = b"\xff" * KEY_LENGTH
 """The key above all others."""
 
-FULL: Final = Watermark(FULL_KEY, 0)
+FULL = Watermark(FULL_KEY, 0)
 """The watermark of a frame that has gone nowhere yet."""
 
 
