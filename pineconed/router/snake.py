@@ -33,8 +33,18 @@ if TYPE_CHECKING:
 BOOTSTRAP_INTERVAL = 5.0
 """Seconds between our bootstraps."""
 
+UPKEEP_SLACK = 0.5
+"""Seconds by which a bootstrap may be early, lest an upkeep that wakes early delay it by a second."""
+
 ENTRY_LIFETIME = 10.0
 """Seconds that a path lives after its last bootstrap."""
+
+PATH_LIFETIME = 8.5
+"""Seconds that frames follow a path after its last bootstrap.
+
+Shorter than the life of the entry, so that a path which was cut further along misleads frames less long;
+the next bootstrap is due after 5 to 6 s, so a path that stands is always renewed before.
+"""
 
 MAX_ENTRIES = 32768
 """Paths that a node keeps, divided among its peerings."""
@@ -165,7 +175,7 @@ class Snake:
             self._remove(replaced)
         self.entries[entry.public_key] = entry
         self.shares.add(entry.source)
-        expires_at = entry.last_seen + ENTRY_LIFETIME
+        expires_at = entry.last_seen + PATH_LIFETIME
         self._table.set_entry(entry.public_key, entry.sequence, entry.source, expires_at)
 
     def _remove(self, entry: Entry) -> None:
@@ -214,7 +224,7 @@ class Snake:
         self._sequence = max(now.unix_ms, self._sequence + 1)
         payload = encode_payload(sign_payload(self._sequence, root, self._signer))
         port, key, sequence = next_hop_snake(self._table, self._own_key, True, FULL, now.seconds)
-        self._bootstrap_due = now.seconds + BOOTSTRAP_INTERVAL
+        self._bootstrap_due = now.seconds + BOOTSTRAP_INTERVAL - UPKEEP_SLACK
         if port is not None:
             self._push(port, BootstrapFrame(self._own_key, Watermark(key, sequence), payload))
             self.bootstraps_sent += 1

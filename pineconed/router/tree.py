@@ -98,7 +98,7 @@ class Tree:
 
     def hear(self, peer: Peer, update: Announcement, now: float) -> bool:
         """Store a peer's verified announcement and act on it."""
-        first, followed = peer.heard is None, self.followed
+        followed = self.followed
         self._order += 1
         peer.heard = HeardAnnouncement(update, now, self._order)
         self._tell_table_of(peer)
@@ -111,7 +111,7 @@ class Tree:
             new_sequence=update.root.sequence,
             last_sequence=followed.root.sequence,
         )
-        return self._act(action, peer, first=first, now=now)
+        return self._act(action, peer, now)
 
     def forget(self, peer: Peer, now: float) -> bool:
         """Drop what a peer announced, because it is gone or no longer announces anything usable."""
@@ -127,7 +127,6 @@ class Tree:
     def reset(self, now: float) -> None:
         """Start afresh after the last peering is gone; our own sequence still goes up."""
         self.waiting_until = None
-        self._set_parent(None)
         self._announce_own_root(now)
 
     def deadline(self) -> float:
@@ -145,7 +144,7 @@ class Tree:
 
     # The rules
 
-    def _act(self, action: Action, peer: Peer, *, first: bool, now: float) -> bool:
+    def _act(self, action: Action, peer: Peer, now: float) -> bool:
         match action:
             case Action.ACCEPT_UPDATE:
                 self._update_table()
@@ -158,8 +157,10 @@ class Tree:
             case Action.BECOME_ROOT_AND_WAIT:
                 self.waiting_until = now + REPARENT_WAIT
                 self._become_root(now)
-            case Action.INFORM_PEER if not first:
-                self._send_to(peer, self._sign(self.followed))
+            case Action.DROP | Action.INFORM_PEER:
+                # A peer with a weaker root was told of ours when we last changed. To tell it again would
+                # make a child leave for a second, and over slow links again and again.
+                pass
         return False
 
     def _strongest_known_root(self) -> Root:
@@ -189,10 +190,8 @@ class Tree:
         return Candidate(heard.root, heard.order, now - heard.received_at, loop)
 
     def _become_root(self, now: float) -> None:
-        if self.parent is None:
-            return
-        self._set_parent(None)
-        self._announce_own_root(now)
+        if self.parent is not None:
+            self._announce_own_root(now)
 
     def _set_parent(self, peer: Peer | None) -> None:
         if peer is not self.parent:
@@ -212,7 +211,7 @@ class Tree:
     def _announce_own_root(self, now: float) -> None:
         self.sequence += 1
         self.announce_at = now + ANNOUNCEMENT_INTERVAL
-        self._update_table()
+        self._set_parent(None)
         self._announce_to_all()
 
     def _announce_to_all(self) -> None:

@@ -313,10 +313,10 @@ def test_routes_are_explained() -> None:
     rig.join(0, 2)
     direct = node.route(HIGH.public_key, rig.now)
     assert (direct.method, direct.next_port, direct.next_key) == ("snake", 1, HIGH.public_key)
-    assert "The destination itself is known: a direct peer." == direct.explanation
+    assert direct.explanation == "The destination itself is known: a direct peer."
     prefix = node.route(LOW.public_key[:15] + bytes(17), rig.now)
     assert (prefix.next_port, prefix.watermark.public_key) == (2, LOW.public_key)
-    assert "The one node with this address is known: a direct peer." == prefix.explanation
+    assert prefix.explanation == "The one node with this address is known: a direct peer."
     above = node.route(bytes(32), rig.now)
     assert "the closest key above it" in above.explanation
     nobody = node.route(b"\xff" * 32, rig.now)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from pineconed.dataplane.next_hop import next_hop_snake
 from pineconed.router import snake as snake_module
 from pineconed.router.snake import BootstrapVerdict
 from pineconed.wire.frame import BootstrapFrame
@@ -111,6 +112,14 @@ def test_only_a_higher_sequence_renews_an_entry(desk: Desk) -> None:
     assert take(desk, 3, bootstrap(LOW, desk.root, sequence=5)) is BootstrapVerdict.OLD
     assert take(desk, 3, bootstrap(LOW, desk.root, sequence=6)) is BootstrapVerdict.STORED
     assert desk.router.snake.entries[LOW.public_key].source == 3
+
+
+def test_frames_follow_a_path_for_eight_and_a_half_seconds(desk: Desk) -> None:
+    take(desk, 2, bootstrap(LOW, desk.root))
+    seen = desk.seconds
+    hop = next_hop_snake(desk.table, LOW.public_key, False, FULL, seen + 8.4)
+    assert hop == (2, LOW.public_key, 1)
+    assert next_hop_snake(desk.table, LOW.public_key, False, FULL, seen + 8.5)[1] != LOW.public_key
 
 
 def test_entries_run_out_after_ten_seconds(desk: Desk) -> None:

@@ -93,15 +93,23 @@ def test_parent_with_a_loop_or_a_weaker_root_is_left(signers: tuple[Ed25519Signe
     assert desk.router.tree.waiting_until == desk.seconds + 1.0
 
 
-def test_weaker_root_is_corrected_but_not_at_its_first_word() -> None:
+def test_weaker_root_is_not_corrected_twice() -> None:
     desk = Desk()
     desk.follow(1, STRONGEST)
     desk.add(2, WEAKEST)
-    desk.hear(2, announcement(WEAKEST))
-    assert desk.announced(2) == []
-    desk.hear(2, announcement(WEAKEST, sequence=2))
     assert roots(desk.announced(2)) == [desk.root]
+    for sequence in (1, 2):
+        desk.hear(2, announcement(WEAKEST, sequence=sequence))
+        assert desk.announced(2) == []
     assert desk.announced(1) == []
+
+
+def test_becoming_root_is_reported_once() -> None:
+    desk = Desk()
+    desk.follow(1, STRONGEST)
+    desk.events.clear()
+    desk.hear(1, announcement(STRONGEST))
+    assert desk.events == [ParentChanged(None, None), RootChanged(desk.root, ())]
 
 
 def test_child_that_signs_our_announcement_back_changes_nothing() -> None:
