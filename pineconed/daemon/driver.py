@@ -32,9 +32,10 @@ from pineconed.clock import Now
 from pineconed.node import Node
 from pineconed.router.events import CloseLink, Event, LinkDown
 from pineconed.router.peer import LinkOptions
-from pineconed.transport.stream import Buffer, Stream
+from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import plain_reason
 from pineconed.tun.device import TunDevice
+from pineconed.wire.buffer import Buffer
 
 BUFFER_SIZE = 1024 * 1024
 """Bytes of the receive buffer that all streams share."""

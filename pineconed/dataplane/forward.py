@@ -19,13 +19,14 @@ from typing import NamedTuple
 
 from pineconed.dataplane.counters import PORTS, DropCause
 from pineconed.dataplane.next_hop import LOCAL, NEVER, find_snake_hop, next_hop_tree
-from pineconed.dataplane.queues import Buffer, Queues
+from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.wire import varu64
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.coordinates import Coords, decode_coords, encode_coords
 from pineconed.wire.errors import CodecError
 from pineconed.wire.frame import MAGIC, MAX_FRAME_LENGTH, FrameType
-from pineconed.wire.keys import KEY_LENGTH
+from pineconed.wire.keys import KEY_LENGTH, KEY_PADDING, KEY_PREFIX_LENGTH
 from pineconed.wire.watermark import FULL, is_worse
 
 LocalFrame = tuple[bytes, bytes, memoryview, int]
@@ -33,9 +34,6 @@ LocalFrame = tuple[bytes, bytes, memoryview, int]
 
 MAX_DESTINATION_COORDS = 1024
 """Bytes of destination coords beyond which they count as absent."""
-
-PREFIX_LENGTH = 15
-"""Bytes of a key that an IPv6 address holds; a destination key may be no more, padded with zeros."""
 
 HOP_LIMIT = 10
 """What the frames of this host carry; nobody looks at it."""
@@ -121,7 +119,7 @@ class Forwarder:
         self._queues = queues.by_port
         self._counters = queues.counters
         self._own_key = own_key
-        self._own_prefix = own_key[:PREFIX_LENGTH].ljust(KEY_LENGTH, b"\0")
+        self._own_prefix = own_key[:KEY_PREFIX_LENGTH] + KEY_PADDING
         self._flow_key = flow_key
         self._routes: list[dict[bytes, _Route]] = [{} for _ in range(PORTS)]
         self._templates: dict[tuple[bytes, Coords | None], _Template] = {}

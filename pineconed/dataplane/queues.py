@@ -10,8 +10,8 @@ exceed 16 MiB, the fullest is relieved, so that peers which stopped reading take
 from collections import deque
 
 from pineconed.dataplane.counters import PORTS, Counters, DropCause
+from pineconed.wire.buffer import Buffer
 
-Buffer = bytes | bytearray | memoryview
 Frame = Buffer | tuple[Buffer, ...]
 """A whole frame, or its pieces in order."""
 

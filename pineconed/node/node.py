@@ -17,7 +17,7 @@ import heapq
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder
-from pineconed.dataplane.queues import Buffer, Queues
+from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.node.link import Link
 from pineconed.node.parts import Parts
@@ -41,6 +41,7 @@ from pineconed.router.snapshots import (
     TreeSnapshot,
 )
 from pineconed.signing import Signer, Verifier
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
 from pineconed.wire.frame import (
     BootstrapFrame,

@@ -9,6 +9,7 @@ from pineconed.node.link import Link
 from pineconed.node.parts import Parts
 from pineconed.overlay.address import address_of, destination_key_of
 from pineconed.router.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
+from pineconed.wire.keys import KEY_PADDING, KEY_PREFIX_LENGTH
 from pineconed.wire.watermark import FULL, Watermark
 
 
@@ -129,7 +130,7 @@ def _why_none(parts: Parts) -> str:
 def _why_snake(parts: Parts, destination_key: bytes, key: bytes, next_key: bytes) -> str:
     if key == destination_key:
         aim = "The destination itself is known"
-    elif key[:15] == destination_key[:15] and not any(destination_key[15:]):
+    elif destination_key == key[:KEY_PREFIX_LENGTH] + KEY_PADDING:
         aim = "The one node with this address is known"
     else:
         aim = (

@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """IPv6 addresses and the keys that they stand for (protocol section 11)."""
 
+from pineconed.wire.keys import KEY_PADDING, KEY_PREFIX_LENGTH
+
 ADDRESS_LENGTH = 16
 
 OVERLAY_BYTE = 0xFD
 """The first byte of every overlay address: the prefix fd00::/8."""
 
 OVERLAY_PREFIX = bytes((OVERLAY_BYTE,))
-
-KEY_PREFIX_LENGTH = ADDRESS_LENGTH - len(OVERLAY_PREFIX)
-"""How many bytes of a key its address shows."""
-
-KEY_PADDING = bytes(32 - KEY_PREFIX_LENGTH)
-"""What stands for the rest of a key of which only the address is known."""
 
 
 def address_of(public_key: bytes) -> bytes:

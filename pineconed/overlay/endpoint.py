@@ -12,10 +12,7 @@ from enum import StrEnum
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder, SendResult
-from pineconed.dataplane.queues import Buffer
 from pineconed.overlay.address import (
-    KEY_PADDING,
-    KEY_PREFIX_LENGTH,
     OVERLAY_BYTE,
     OVERLAY_PREFIX,
     address_of,
@@ -23,6 +20,8 @@ from pineconed.overlay.address import (
 from pineconed.overlay.flow import FlowHash
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH, Unreachable, packet_too_big, unreachable
 from pineconed.overlay.rate import TokenBucket
+from pineconed.wire.buffer import Buffer
+from pineconed.wire.keys import KEY_PADDING, KEY_PREFIX_LENGTH
 
 ERROR_RATE = 100.0
 """ICMPv6 errors of one kind a second, and at once."""

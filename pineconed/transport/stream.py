@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fcntl import ioctl
 from typing import Protocol
 
-Buffer = bytes | bytearray | memoryview
+from pineconed.wire.buffer import Buffer
 
 IOV_MAX = 1024
 """Linux takes at most this many pieces in one sendmsg."""

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from pineconed.signing import Signer
 from pineconed.wire import varu64
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.coordinates import Coords
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import KEY_LENGTH, SIGNATURE_LENGTH, checked_key, checked_signature
 from pineconed.wire.root import Root, decode_root, encode_root
-from pineconed.wire.varu64 import Buffer
 
 MIN_HOP_LENGTH = 1 + KEY_LENGTH + SIGNATURE_LENGTH
 """Bytes of a hop with a port below 128; fewer at the end of an announcement are no hop and are ignored."""

@@ -2,8 +2,8 @@
 """Coordinates: the ports on the way down the spanning tree, from the root to a node (protocol section 1)."""
 
 from pineconed.wire import varu64
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
-from pineconed.wire.varu64 import Buffer
 
 Coords = tuple[int, ...]
 """One port per step from the root; a root's own are empty."""

@@ -11,10 +11,10 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from pineconed.wire import varu64
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.coordinates import Coords, decode_coords, encode_coords
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import KEY_LENGTH, checked_key
-from pineconed.wire.varu64 import Buffer
 from pineconed.wire.watermark import FULL, Watermark
 
 MAGIC = b"pine"

@@ -4,9 +4,9 @@
 import struct
 
 from pineconed.signing import Signer, Verifier
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import SIGNATURE_LENGTH, checked_key, checked_signature
-from pineconed.wire.varu64 import Buffer
 
 HANDSHAKE_LENGTH = 104
 VERSION = 1

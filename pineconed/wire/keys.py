@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lengths of the fixed-size fields."""
+"""Keys and signatures: their lengths, and what an IPv6 address shows of a key."""
 
 from pineconed.wire.errors import CodecError
 
@@ -8,6 +8,12 @@ KEY_LENGTH = 32
 
 SIGNATURE_LENGTH = 64
 """Bytes of an Ed25519 signature."""
+
+KEY_PREFIX_LENGTH = 15
+"""How many bytes of a key an IPv6 address shows (protocol section 11)."""
+
+KEY_PADDING = bytes(KEY_LENGTH - KEY_PREFIX_LENGTH)
+"""What stands for the rest of a key of which only the address is known."""
 
 
 def checked_key(key: bytes) -> bytes:

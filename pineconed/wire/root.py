@@ -4,9 +4,9 @@
 from typing import NamedTuple
 
 from pineconed.wire import varu64
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import KEY_LENGTH, checked_key
-from pineconed.wire.varu64 import Buffer
 
 
 class Root(NamedTuple):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from pineconed.signing import Signer
 from pineconed.wire import varu64
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import SIGNATURE_LENGTH, checked_signature
 from pineconed.wire.root import Root, decode_root, encode_root
-from pineconed.wire.varu64 import Buffer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variable-length integers (protocol section 1): 7 bits a byte, most significant group first."""
 
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
-
-Buffer = bytes | bytearray | memoryview
-"""What the decoders read from."""
 
 MAX_VALUE = 2**64 - 1
 MAX_LENGTH = 10
