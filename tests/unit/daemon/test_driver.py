@@ -19,8 +19,9 @@ from pineconed.daemon.driver import PULL, READ_BUDGET, Driver
 from pineconed.node import Node
 from pineconed.router.events import CloseLink, Event, LinkDown, LinkUp
 from pineconed.router.peer import Direction, LinkOptions, PeerType
-from pineconed.transport.stream import Buffer, SocketStream, Stream
+from pineconed.transport.stream import SocketStream, Stream
 from pineconed.tun.device import TunDevice
+from pineconed.wire.buffer import Buffer
 
 OPTIONS = LinkOptions(PeerType.REMOTE, "static", "tcp://peer:7", Direction.OUTBOUND, configured=True)
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pineconed.dataplane.counters import Counters
 from pineconed.dataplane.forward import Forwarder
-from pineconed.dataplane.queues import Buffer, Queues
+from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.coordinates import Coords
 from pineconed.wire.frame import TrafficFrame, decode_frame, encode_frame
 from pineconed.wire.watermark import FULL, Watermark

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder, SendResult
-from pineconed.dataplane.queues import Buffer, Queues
+from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.overlay.endpoint import Endpoint
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.coordinates import Coords
 from tests.unit.overlay.packets import (
     ICMPV6,

@@ -22,8 +22,9 @@ from pineconed.transport import resolve as resolve_module
 from pineconed.transport.dialer import Dialer, DialSettings, DialState
 from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal
 from pineconed.transport.listener import TcpListener
-from pineconed.transport.stream import Buffer, SocketStream
+from pineconed.transport.stream import SocketStream
 from pineconed.tun.device import TunDevice
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.handshake import encode_handshake
 
 FAST = DialSettings(backoff_min=0.05, backoff_max=0.2, connect_timeout=2)
