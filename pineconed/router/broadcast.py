@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pineconed.clock import Now
 from pineconed.dataplane.queues import Queues
+from pineconed.router.payload_signer import PayloadSigner
 from pineconed.router.peer import Peer, Peers, by_port
 from pineconed.router.shares import Shares
 from pineconed.router.tree import Tree
@@ -14,13 +15,7 @@ from pineconed.signing import Signer, Verifier
 from pineconed.wire.coordinates import distance
 from pineconed.wire.errors import CodecError
 from pineconed.wire.frame import WakeupBroadcastFrame, encode_frame
-from pineconed.wire.signed_payload import (
-    SignedPayload,
-    decode_payload,
-    encode_payload,
-    sign_payload,
-    signed_bytes,
-)
+from pineconed.wire.signed_payload import SignedPayload, decode_payload, signed_bytes
 
 BROADCAST_INTERVAL = 60.0
 """Seconds between our broadcasts, and between purges of those seen."""
@@ -71,12 +66,12 @@ class Broadcasts:
     ) -> None:
         self.seen: dict[bytes, Seen] = {}
         self.shares = Shares(MAX_SEEN)
-        self._signer = signer
+        self._own_key = signer.public_key
+        self._payloads = PayloadSigner(signer)
         self._verifier = verifier
         self._peers = peers
         self._tree = tree
         self._queues = queues
-        self._sequence = 0
         self.due = now + BROADCAST_INTERVAL
 
     def handle_timer(self, now: Now) -> None:
@@ -117,7 +112,7 @@ class Broadcasts:
     def _check(
         self, source: bytes, payload: SignedPayload, from_port: int, budget: SignatureBudget, now: float
     ) -> BroadcastVerdict:
-        if source == self._signer.public_key:
+        if source == self._own_key:
             return BroadcastVerdict.OWN
         if payload.root.public_key != self._tree.root.public_key:
             return BroadcastVerdict.OTHER_ROOT
@@ -149,9 +144,8 @@ class Broadcasts:
     # Flooding
 
     def _own_frame(self, now: Now) -> WakeupBroadcastFrame:
-        self._sequence = max(now.unix_ms, self._sequence + 1)
-        payload = encode_payload(sign_payload(self._sequence, self._tree.root, self._signer))
-        return WakeupBroadcastFrame(self._signer.public_key, payload, hop_limit=HOP_LIMIT)
+        payload = self._payloads.payload(self._tree.root, now)
+        return WakeupBroadcastFrame(self._own_key, payload, hop_limit=HOP_LIMIT)
 
     def _flood(self, frame: WakeupBroadcastFrame, from_port: int | None) -> None:
         encoded = encode_frame(frame)

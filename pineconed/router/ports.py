@@ -5,7 +5,6 @@ from collections.abc import Collection
 
 FIRST_PORT = 1
 LAST_PORT = 253
-LOCAL_PORT = 0
 
 RESERVED_PORTS = 16
 """Ports kept for configured peers; one for each of them when there are more."""

@@ -123,11 +123,8 @@ class Router:
 
     # Frames
 
-    def handle_announcement(self, port: int, frame: TreeAnnouncementFrame, now: Now) -> bool:
-        """Take a tree announcement; whether it was the first of this peering.
-
-        Raises `CodecError` or `PeerFaultError` where it ends the peering.
-        """
+    def handle_announcement(self, port: int, frame: TreeAnnouncementFrame, now: Now) -> None:
+        """Take a tree announcement. Raises `CodecError` or `PeerFaultError` where it ends the peering."""
         peer = self.peers[port]
         update = decode_announcement(frame.payload)
         check_announcement(update, peer.public_key, peer.heard.announcement if peer.heard else None)
@@ -135,12 +132,12 @@ class Router:
             self.dropped["announcement_too_long"] += 1
             self._waiting.pop(port, None)
             self._bootstrap_soon_if(self.tree.forget(peer, now.seconds))
-            return False
+            return
         waiting = self._waiting.get(port)
         if waiting and now.seconds < waiting.retry_at:
             self._waiting[port] = _Waiting(update, waiting.retry_at)
-            return False
-        return self._verify_and_hear(peer, update, now)
+            return
+        self._verify_and_hear(peer, update, now)
 
     def handle_bootstrap(self, port: int, frame: BootstrapFrame, now: Now) -> BootstrapVerdict:
         """Take a bootstrap; whatever is wrong with it, the peering lives on."""
@@ -158,24 +155,22 @@ class Router:
             self.dropped[verdict] += 1
         return verdict
 
-    def _verify_and_hear(self, peer: Peer, update: Announcement, now: Now) -> bool:
+    def _verify_and_hear(self, peer: Peer, update: Announcement, now: Now) -> None:
         hops = self._announcements.unverified(update)
         cost = len(hops) + ANNOUNCEMENT_COST
         if wait := self._budgets[peer.port].spend(cost, now.seconds):
             self._waiting[peer.port] = _Waiting(update, now.seconds + wait)
             self.dropped["announcement_delayed"] += 1
-            return False
+            return
         self._waiting.pop(peer.port, None)
         self._announcements.verify(hops)
-        return self._hear(peer, update, now)
+        self._hear(peer, update, now)
 
-    def _hear(self, peer: Peer, update: Announcement, now: Now) -> bool:
-        first = peer.heard is None
+    def _hear(self, peer: Peer, update: Announcement, now: Now) -> None:
         known_node = any(p.heard and p.public_key == peer.public_key for p in self.peers.values())
         self._bootstrap_soon_if(self.tree.hear(peer, update, now.seconds))
-        if first and not known_node:
+        if not known_node:
             self.broadcasts.greet(peer, now)
-        return first
 
     def _bootstrap_soon_if(self, parent_changed: bool) -> None:
         if parent_changed:

@@ -1,34 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The virtual snake: bootstraps, the paths they leave behind, the descending node (protocol section 5)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from pineconed.clock import Now
 from pineconed.dataplane.forward import acceptable
 from pineconed.dataplane.next_hop import next_hop_snake
+from pineconed.dataplane.queues import Queues
+from pineconed.dataplane.table import ForwardingTable
+from pineconed.router.payload_signer import PayloadSigner
+from pineconed.router.peer import Peers
 from pineconed.router.shares import Shares
+from pineconed.router.verification import SignatureBudget
+from pineconed.signing import Signer, Verifier
 from pineconed.wire.errors import CodecError
 from pineconed.wire.frame import BootstrapFrame, encode_frame
-from pineconed.wire.signed_payload import (
-    SignedPayload,
-    decode_payload,
-    encode_payload,
-    sign_payload,
-    signed_bytes,
-)
+from pineconed.wire.root import Root
+from pineconed.wire.signed_payload import SignedPayload, decode_payload, signed_bytes
 from pineconed.wire.watermark import FULL, Watermark
-
-if TYPE_CHECKING:
-    from pineconed.clock import Now
-    from pineconed.dataplane.queues import Queues
-    from pineconed.dataplane.table import ForwardingTable
-    from pineconed.router.peer import Peers
-    from pineconed.router.verification import SignatureBudget
-    from pineconed.signing import Signer, Verifier
-    from pineconed.wire.root import Root
 
 BOOTSTRAP_INTERVAL = 5.0
 """Seconds between our bootstraps."""
@@ -89,12 +79,11 @@ class Snake:
         self.shares = Shares(MAX_ENTRIES)
         self.bootstraps_sent = 0
         self._own_key = signer.public_key
-        self._signer = signer
+        self._payloads = PayloadSigner(signer)
         self._verifier = verifier
         self._peers = peers
         self._table = table
         self._queues = queues
-        self._sequence = 0
         self._bootstrap_due = float("-inf")
 
     def bootstrap_soon(self) -> None:
@@ -221,8 +210,7 @@ class Snake:
     # Our own bootstraps
 
     def _bootstrap(self, root: Root, now: Now) -> None:
-        self._sequence = max(now.unix_ms, self._sequence + 1)
-        payload = encode_payload(sign_payload(self._sequence, root, self._signer))
+        payload = self._payloads.payload(root, now)
         port, key, sequence = next_hop_snake(self._table, self._own_key, True, FULL, now.seconds)
         self._bootstrap_due = now.seconds + BOOTSTRAP_INTERVAL - UPKEEP_SLACK
         if port is not None:

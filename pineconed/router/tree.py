@@ -6,10 +6,9 @@ at once: announcements are queued to peers and the forwarding table is told of o
 and our parent.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from pineconed.dataplane.next_hop import LOCAL
+from pineconed.dataplane.queues import Queues
+from pineconed.dataplane.table import ForwardingTable
 from pineconed.router.events import Event, ParentChanged, RootChanged
 from pineconed.router.parent import (
     WORST_ORDER,
@@ -20,16 +19,11 @@ from pineconed.router.parent import (
     is_better_parent,
 )
 from pineconed.router.peer import HeardAnnouncement, Peer, Peers, by_port
-from pineconed.router.ports import LOCAL_PORT
+from pineconed.signing import Signer
 from pineconed.wire.announcement import Announcement, append_hop, encode_announcement
+from pineconed.wire.coordinates import Coords
 from pineconed.wire.frame import TreeAnnouncementFrame, encode_frame
 from pineconed.wire.root import Root
-
-if TYPE_CHECKING:
-    from pineconed.dataplane.queues import Queues
-    from pineconed.dataplane.table import ForwardingTable
-    from pineconed.signing import Signer
-    from pineconed.wire.coordinates import Coords
 
 ANNOUNCEMENT_INTERVAL = 30 * 60.0
 """Seconds between the announcements of a root."""
@@ -221,7 +215,7 @@ class Tree:
 
     def _sign(self, announcement: Announcement) -> Announcement:
         """Append our hop; its signature does not cover the port, so one serves every peer."""
-        return append_hop(announcement, LOCAL_PORT, self._signer)
+        return append_hop(announcement, LOCAL, self._signer)
 
     def _send_to(self, peer: Peer, signed: Announcement) -> None:
         root, sent = signed.root, peer.root_sent
