@@ -19,7 +19,7 @@ from pineconed.overlay.address import (
 )
 from pineconed.overlay.flow import FlowHash
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH, Unreachable, packet_too_big, unreachable
-from pineconed.overlay.rate import TokenBucket
+from pineconed.rate import TokenBucket
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.keys import KEY_PADDING, KEY_PREFIX_LENGTH
 
@@ -142,12 +142,12 @@ class Endpoint:
 
     def _answer_too_big(self, packet: bytes, seconds: float) -> None:
         self._drops[EndpointDrop.OUT_TOO_BIG] += 1
-        if self._too_big_errors.allow(seconds):
+        if not self._too_big_errors.spend(1, seconds):
             mtu = min(self._mtu, self._forwarder.payload_limit())
             self._give_back(packet_too_big(packet, self._address, mtu))
 
     def _answer_no_route(self, packet: bytes, seconds: float) -> None:
-        if self._no_route_errors.allow(seconds):
+        if not self._no_route_errors.spend(1, seconds):
             self._give_back(unreachable(packet, self._address, Unreachable.NO_ROUTE))
 
     def _give_back(self, error: bytes | None) -> None:

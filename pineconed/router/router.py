@@ -87,10 +87,10 @@ class Router:
         """Begin as the root of our own tree."""
         self.tree.start(now.seconds)
 
-    def add_peer(self, port: int, public_key: bytes, peer_type: PeerType, now: Now) -> None:
+    def add_peer(self, port: int, public_key: bytes, peer_type: PeerType) -> None:
         """A handshake is done: greet the peer with our announcement. Its queue must exist."""
         peer = self.peers[port] = Peer(port, public_key, peer_type)
-        self._budgets[port] = SignatureBudget(now.seconds)
+        self._budgets[port] = SignatureBudget()
         self._table.set_peer(port, public_key, peer_type, peer.live, None)
         self.tree.greet(peer)
 

@@ -6,6 +6,7 @@ announcements the newest waits until there is budget again. Prefixes of announce
 verified once are remembered, because the upper hops are the same for all that follow one root.
 """
 
+from pineconed.rate import TokenBucket
 from pineconed.router.errors import PeerFaultError
 from pineconed.signing import Verifier
 from pineconed.wire.announcement import Announcement, iter_signed
@@ -22,32 +23,17 @@ REMEMBERED_PREFIXES = 8192
 ANNOUNCEMENT_COST = 10
 """What acting on an announcement costs beside its signatures: it may make us sign and send to every peer."""
 
-ROUNDING = 1e-6
-"""Seconds of wait that only rounding leaves: whoever waited exactly as long as told may spend."""
-
 MAX_HOPS = 255
 """Hops above which an announcement counts as not announced."""
 
 
-class SignatureBudget:
-    """A token bucket, in signatures."""
+class SignatureBudget(TokenBucket):
+    """The signatures that one peering may have us verify; full at first."""
 
-    __slots__ = ("_tokens", "_updated")
+    __slots__ = ()
 
-    def __init__(self, now: float) -> None:
-        self._tokens = SIGNATURE_BURST
-        self._updated = now
-
-    def spend(self, signatures: int, now: float) -> float:
-        """Spend, and return 0; or spend nothing, and return how many seconds to wait for enough."""
-        earned = (now - self._updated) * SIGNATURES_PER_SECOND
-        self._tokens = min(SIGNATURE_BURST, self._tokens + earned)
-        self._updated = now
-        wait = (signatures - self._tokens) / SIGNATURES_PER_SECOND
-        if wait > ROUNDING:
-            return wait
-        self._tokens -= signatures
-        return 0.0
+    def __init__(self) -> None:
+        super().__init__(SIGNATURES_PER_SECOND, SIGNATURE_BURST)
 
 
 def check_announcement(update: Announcement, peer_key: bytes, last: Announcement | None) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from pineconed.router import verification
 from pineconed.router.errors import PeerFaultError
-from pineconed.router.verification import AnnouncementVerifier, SignatureBudget
+from pineconed.router.verification import AnnouncementVerifier
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.wire.announcement import Announcement, append_hop
 from pineconed.wire.root import Root
@@ -30,15 +30,6 @@ def long_announcement(hops: int, last: Ed25519Signer, sequence: int = 1) -> Anno
     for signer in (STRONGEST, *invented, last):
         update = append_hop(update, 1, signer)
     return update
-
-
-def test_budget_starts_full_and_fills_at_its_rate() -> None:
-    budget = SignatureBudget(0.0)
-    assert budget.spend(500, 0.0) == 0.0
-    assert budget.spend(5, 0.0) == pytest.approx(0.01)
-    assert budget.spend(5, 0.01) == 0.0
-    assert budget.spend(500, 1000.0) == 0.0
-    assert budget.spend(1, 1000.0) > 0
 
 
 def test_prefixes_are_verified_once() -> None:
