@@ -77,10 +77,10 @@ class Daemon:
             await asyncio.wait({opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
             if opening.done():
                 opening.result()
-                await self._over
+            await self._over
         finally:
             opening.cancel()
-            await asyncio.wait({opening})
+            await asyncio.gather(opening, return_exceptions=True)
             await self._close()
         _log.info("pineconed has stopped")
 

@@ -42,7 +42,7 @@ class TunSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"^(?!none$)(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}$",
+            pattern=r"^(?!none\Z)(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,15}\Z",
             description='Name of the interface, or "auto" to let the kernel choose one.',
             extra={"expected": "an interface name of 1 to 15 letters, digits, '_', '-' or '.', or \"auto\""},
         ),
@@ -77,7 +77,7 @@ class AdminSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     mode: Annotated[
         str,
         Meta(
-            pattern=r"^0?[0-7]{3}$",
+            pattern=r"^0?[0-7]{3}\Z",
             description="Who may connect, as an octal permission mode. Who may connect controls the node.",
             extra={"expected": 'an octal permission mode in quotes such as "0660"'},
         ),
@@ -85,7 +85,7 @@ class AdminSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     group: Annotated[
         str,
         Meta(
-            pattern=r"^\S*$",
+            pattern=r"^\S*\Z",
             description="Group that owns the socket, by name or number. Empty: the group the daemon runs as.",
             extra={"expected": "the name or number of a group"},
         ),

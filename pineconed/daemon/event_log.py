@@ -107,7 +107,8 @@ class EventLog:
             case PeerMisbehaved(link, cause, detail):
                 self._link_line("warning", "bad frame dropped", link, cause=cause, detail=detail)
             case RootChanged(root, coords):
-                level: Level = "debug" if root.public_key == self._root_key else "info"
+                same_or_first = self._root_key in {None, root.public_key}
+                level: Level = "debug" if same_or_first else "info"
                 self._root_key = root.public_key
                 self._network_line(level, "root changed", root=root.public_key.hex(), coords=list(coords))
             case ParentChanged(parent, port):

@@ -193,3 +193,7 @@ def _run(loaded: Loaded) -> None:
 def main() -> None:
     """Entry point of the command `pineconed`."""
     command(prog_name="pineconed")
+
+
+if __name__ == "__main__":
+    main()

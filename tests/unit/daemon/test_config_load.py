@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a file and flags to a configuration, and what an operator is told of every mistake."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pineconed.daemon import config_load
+from pineconed.daemon.config import Config
+from pineconed.daemon.config_load import ConfigError, Loaded, Overrides, load
+
+NO_FLAGS = Overrides()
+LoadText = Callable[[str | bytes], Loaded]
+
+
+@pytest.fixture
+def load_text(tmp_path: Path) -> LoadText:
+    """Load a configuration file with this text."""
+
+    def load_this(text: str | bytes) -> Loaded:
+        path = tmp_path / "x.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load(path, NO_FLAGS)
+
+    return load_this
+
+
+@pytest.fixture
+def complaints(tmp_path: Path, load_text: LoadText) -> Callable[[str | bytes], list[str]]:
+    """What is wrong with this text, each line without the name of the file."""
+
+    def complain(text: str | bytes) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            load_text(text)
+        return str(caught.value).replace(f"{tmp_path}/x.toml:", "").splitlines()
+
+    return complain
+
+
+Complaints = Callable[[str | bytes], list[str]]
+
+
+def test_an_empty_file_means_all_defaults(load_text: LoadText) -> None:
+    assert load_text("").config == Config()
+
+
+def test_a_full_file_is_read(load_text: LoadText) -> None:
+    config = load_text(
+        """
+        listen = ["tcp://[::]:4444", "127.0.0.1:0"]
+        connect = ["tcp://peer.example.org:4444"]
+        [node]
+        key_file = "/somewhere/key"
+        [tun]
+        enabled = false
+        name = "auto"
+        mtu = 1280
+        route = false
+        [admin]
+        enabled = false
+        socket = "/somewhere/sock"
+        mode = "600"
+        group = "wheel"
+        [log]
+        level = "debug"
+        format = "json"
+        [peering]
+        backoff_min = 2
+        backoff_max = 2.5
+        half_open = 1
+        """
+    ).config
+    assert config.listen == ("tcp://[::]:4444", "127.0.0.1:0")
+    assert config.connect == ("tcp://peer.example.org:4444",)
+    assert config.node.key_file == Path("/somewhere/key")
+    assert (config.tun.enabled, config.tun.name, config.tun.mtu, config.tun.route) == (
+        False,
+        "auto",
+        1280,
+        False,
+    )
+    assert (config.admin.enabled, config.admin.socket) == (False, Path("/somewhere/sock"))
+    assert (config.admin.mode_bits, config.admin.group_name) == (0o600, "wheel")
+    assert (config.log.level, config.log.format) == ("debug", "json")
+    assert (config.peering.backoff_min, config.peering.backoff_max, config.peering.half_open) == (2, 2.5, 1)
+
+
+@pytest.mark.parametrize(("group", "name"), [("", None), ("44", 44), ("adm", "adm")])
+def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, name: object) -> None:
+    assert load_text(f'[admin]\ngroup = "{group}"').config.admin.group_name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("\nconect = []", "2: conect: unknown key or section; did you mean connect?"),
+        ("[tunn]\nmtu = 1400", "1: tunn: unknown key or section; did you mean tun?"),
+        ("[tun]\n\nmtuu = 1", "3: tun.mtuu: unknown key; did you mean mtu?"),
+        (
+            "[tun]\nconnect = []",
+            "2: tun.connect: unknown key; connect belongs at the top of the file, above the first [section]",
+        ),
+        ("mtu = 1400", "1: mtu: unknown key or section; mtu belongs under [tun]"),
+        (
+            "[log]\nxyz = 1",
+            "2: log.xyz: unknown key; known here: level, format",
+        ),
+        ('[log]\n"a\\nb" = 1', '2: log."a\\nb": unknown key; known here: level, format'),
+        (
+            "admin = true",
+            "1: admin: is a section: write [admin] on a line of its own and its keys below it",
+        ),
+        (
+            '[tun]\nmtu = "1400"',
+            '2: tun.mtu: expected a whole number from 1280 to 65000, found "1400"',
+        ),
+        ("[tun]\nmtu = 1279", "2: tun.mtu: expected a whole number from 1280 to 65000, found 1279"),
+        ("[tun]\nmtu = true", "2: tun.mtu: expected a whole number from 1280 to 65000, found true"),
+        ("[tun]\nenabled = 1", "2: tun.enabled: expected true or false, found 1"),
+        (
+            '[tun]\nname = "none"',
+            (
+                "2: tun.name: expected an interface name of 1 to 15 letters, digits, '_', '-' or '.', "
+                'or "auto", found "none"'
+            ),
+        ),
+        (
+            "[peering]\nbackoff_max = nan",
+            "2: peering.backoff_max: expected a number from 0.1 to 86400, found NaN",
+        ),
+        (
+            "[peering]\nbackoff_min = 61",
+            "2: peering.backoff_min: 61 is more than backoff_max (60); swap or raise one",
+        ),
+        (
+            '[node]\nkey_file = "here"',
+            '2: node.key_file: expected an absolute path (it begins with /) in double quotes, found "here"',
+        ),
+        (
+            "[node]\nkey_file = 3",
+            "2: node.key_file: expected an absolute path (it begins with /) in double quotes, found 3",
+        ),
+        (
+            f'[admin]\nsocket = "/{"x" * 107}"',
+            "2: admin.socket: the path of a Unix socket has at most 107 bytes; use a shorter one",
+        ),
+        (
+            "[admin]\nmode = 0o660",
+            '2: admin.mode: expected an octal permission mode in quotes such as "0660", found 432',
+        ),
+        (
+            '[log]\nlevel = "loud"',
+            '2: log.level: expected "debug", "info", "warning" or "error", found "loud"',
+        ),
+        (
+            'listen = "tcp://[::]:1"',
+            '1: listen: expected a list such as ["tcp://host:port"], found "tcp://[::]:1"',
+        ),
+        ("connect = [1]", "1: connect: expected text in double quotes, found 1"),
+        (
+            'connect = [\n"tcp://a:1",\n"a:1"]',
+            '3: connect: "a:1" is in the list twice; remove one',
+        ),
+        (
+            f'[log]\nlevel = "{"x" * 99}"',
+            f'2: log.level: expected "debug", "info", "warning" or "error", found "{"x" * 59}...',
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_line_key_and_remedy(
+    complaints: Complaints, text: str, complaint: str
+) -> None:
+    assert complaints(text) == [complaint]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('listen = [\n"tcp://[::]:1",\n"nonsense"]', "3: listen: 'nonsense': no port; "),
+        ('connect = ["ftp://a:1"]', "1: connect: 'ftp://a:1': unknown scheme 'ftp'; "),
+        ('connect = ["tcp://[::]:1"]', "1: connect: 'tcp://[::]:1': :: means any address"),
+    ],
+)
+def test_a_bad_uri_is_told_in_the_words_of_its_reader(
+    complaints: Complaints, text: str, complaint: str
+) -> None:
+    [line] = complaints(text)
+    assert line.startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "\n\nlisten = [tcp://x:1]",
+            (
+                "3: not valid TOML at column 11: invalid value "
+                '(text needs double quotes: name = "pine0"; lists need brackets: listen = [])'
+            ),
+        ),
+        (
+            "listen = []\nlisten = []\n\n",
+            (
+                "2: not valid TOML at column 12: cannot overwrite a value "
+                "(the same key is set twice; remove one)"
+            ),
+        ),
+        (
+            "[tun]\n[log]\n[tun]\n",
+            (
+                "3: not valid TOML at column 5: cannot declare ('tun',) twice "
+                "(the same section begins twice; join the two)"
+            ),
+        ),
+        ('listen = ["a:1"', "1: not valid TOML: unclosed array (a list ends with a ])"),
+        ('a = 1\nlisten = "a\n', "2: not valid TOML at column 12: illegal character '\\n'"),
+        (b"a = 1\nb = '\xff'\n", "2: is not UTF-8 text; save the file in that encoding"),
+        (b"#" * ((1 << 20) + 1), " is larger than 1 MiB, so it is hardly a configuration file"),
+    ],
+)
+def test_what_is_no_toml_is_told_with_its_line(
+    complaints: Complaints, text: str | bytes, complaint: str
+) -> None:
+    assert complaints(text) == [complaint]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(complaints: Complaints) -> None:
+    lines = complaints('[log]\nlevel = 1\n[tun]\nmtu = 1\nfoo = 2\n[node]\nkey_file = ""')
+    assert [line.split(": ")[0:2] for line in lines] == [
+        ["2", "log.level"],
+        ["4", "tun.mtu"],
+        ["5", "tun.foo"],
+        ["7", "node.key_file"],
+    ]
+
+
+def test_a_byte_order_mark_does_no_harm(load_text: LoadText) -> None:
+    assert load_text("\ufeff[tun]\r\nmtu = 1400\r\n").config.tun.mtu == 1400
+
+
+def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file; `pineconed genconf`"):
+        load(tmp_path / "absent", NO_FLAGS)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path, NO_FLAGS)
+
+
+def test_a_missing_default_file_means_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_load, "DEFAULT_CONFIG_PATH", tmp_path / "absent")
+    assert load(None, NO_FLAGS) == Loaded(Config(), None, "file")
+
+
+def test_the_default_file_is_read_if_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pineconed.toml"
+    path.write_text("[tun]\nmtu = 1400")
+    monkeypatch.setattr(config_load, "DEFAULT_CONFIG_PATH", path)
+    loaded = load(None, NO_FLAGS)
+    assert (loaded.config.tun.mtu, loaded.source) == (1400, path)
+
+
+# ---------------------------------------------------------------- flags
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file that sets what the flags set too."""
+    path = tmp_path / "x.toml"
+    path.write_text(
+        'listen = ["a:1", "b:2"]\nconnect = ["c:3"]\n'
+        '[tun]\nname = "file0"\nmtu = 1400\n[log]\nlevel = "error"'
+    )
+    return path
+
+
+def test_flags_stand_above_the_file_and_replace_its_lists(file: Path) -> None:
+    flags = Overrides(listen=("d:4",), connect=("e:5", "f:6"), tun="flag0", log_level="debug")
+    loaded = load(file, flags)
+    assert loaded.config.listen == ("d:4",)
+    assert loaded.config.connect == ("e:5", "f:6")
+    assert (loaded.config.tun.name, loaded.config.tun.mtu) == ("flag0", 1400)
+    assert loaded.config.log.level == "debug"
+    assert loaded.connect_source == "flag"
+
+
+def test_without_flags_the_file_counts(file: Path) -> None:
+    loaded = load(file, NO_FLAGS)
+    assert (loaded.config.listen, loaded.config.tun.name) == (("a:1", "b:2"), "file0")
+    assert loaded.connect_source == "file"
+
+
+def test_paths_in_flags_start_at_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load(None, Overrides(key_file=Path("k"), admin_socket="s")).config
+    assert (config.node.key_file, config.admin.socket) == (tmp_path / "k", tmp_path / "s")
+
+
+def test_none_switches_the_interface_and_the_socket_off(file: Path) -> None:
+    config = load(file, Overrides(tun="none", admin_socket="none")).config
+    assert (config.tun.enabled, config.admin.enabled) == (False, False)
+
+
+def test_a_name_switches_the_interface_on_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[tun]\nenabled = false")
+    assert load(path, Overrides(tun="auto")).config.tun.enabled
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (Overrides(listen=("x",)), "--listen: 'x': no port; "),
+        (Overrides(connect=("a:1", "tcp://a:1")), '--connect: "tcp://a:1" is in the list twice; remove one'),
+        (Overrides(tun="a b"), "--tun: expected an interface name "),
+        (
+            Overrides(admin_socket="/" + "x" * 107),
+            "--admin-socket: the path of a Unix socket has at most 107 bytes",
+        ),
+        (Overrides(log_level="loud"), '--log-level: expected "debug", "info", "warning" or "error"'),
+        (Overrides(key_file=Path("/a\0b")), "--key-file: expected an absolute path"),
+    ],
+)
+def test_a_mistake_in_a_flag_names_the_flag(flags: Overrides, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, flags)
+    assert str(caught.value).startswith(complaint)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of the node's life reaches the log, and in which words."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pineconed.daemon.event_log import EventLog
+from pineconed.daemon.log_limiter import WINDOW, Level, LogLimiter
+from pineconed.router.events import (
+    CloseLink,
+    LinkAnnounced,
+    LinkDown,
+    LinkUp,
+    NodeSeen,
+    ParentChanged,
+    PeerMisbehaved,
+    RootChanged,
+)
+from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.wire.root import Root
+
+KEY = bytes(range(32))
+OTHER_KEY = bytes(32)
+URI = "tcp://peer.example:1"
+
+
+@dataclass
+class Dial:
+    """A configured peer, as the dialer would show it."""
+
+    uri: str = URI
+    attempts: int = 1
+    last_error: str | None = "nobody there"
+    next_try_seconds: float | None = 1.26
+
+
+class Desk:
+    """An event log with everything it writes in a list."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+        self.limiter = LogLimiter(self._write, lambda _: True, lambda: self.now)
+        self.log = EventLog(self.limiter)
+
+    def _write(self, level: Level, event: str, fields: dict[str, Any]) -> None:
+        self.lines.append((level, event, fields))
+
+    def told(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Lines above debug since the last call."""
+        lines = [line for line in self.lines if line[0] != "debug"]
+        self.lines.clear()
+        return lines
+
+    def come_in(self, link: int, source: str = "192.0.2.7") -> None:
+        options = LinkOptions(PeerType.REMOTE, "", f"tcp://{source}:5", Direction.INBOUND)
+        self.log.opened(link, f"{source}:5", source, options)
+
+    def go_out(self, link: int) -> None:
+        options = LinkOptions(PeerType.REMOTE, "static", URI, Direction.OUTBOUND, configured=True)
+        self.log.opened(link, "192.0.2.9:1", "192.0.2.9", options)
+
+    def announced(self, link: int) -> None:
+        self.log.handle_event(LinkUp(link, 3, KEY))
+        self.log.handle_event(LinkAnnounced(link, 3, KEY))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_peering_begins_when_its_first_announcement_came(desk: Desk) -> None:
+    desk.go_out(1)
+    desk.log.handle_event(LinkUp(1, 3, KEY))
+    assert desk.told() == []
+    desk.log.handle_event(LinkAnnounced(1, 3, KEY))
+    known = {"direction": "outbound", "remote": "192.0.2.9:1", "uri": URI, "port": 3, "key": KEY.hex()}
+    assert desk.told() == [("info", "peering up", known)]
+
+
+def test_its_end_is_one_line(desk: Desk) -> None:
+    desk.come_in(1)
+    desk.announced(1)
+    desk.told()
+    desk.log.handle_event(LinkDown(1, 3, KEY, "gone"))
+    known = {"direction": "inbound", "remote": "192.0.2.7:5", "reason": "gone", "port": 3, "key": KEY.hex()}
+    assert desk.told() == [("info", "peering down", known)]
+
+
+def test_a_peer_at_fault_makes_a_warning_and_still_one_line(desk: Desk) -> None:
+    desk.come_in(1)
+    desk.log.handle_event(CloseLink(1, "bad magic", remote_fault=True))
+    desk.log.handle_event(LinkDown(1, 3, KEY, "bad magic"))
+    assert [line[:2] for line in desk.told()] == [("warning", "peering down")]
+
+
+def test_a_house_that_is_full_is_nobodys_fault(desk: Desk) -> None:
+    desk.come_in(1)
+    desk.log.handle_event(CloseLink(1, "no free port", remote_fault=False))
+    desk.log.handle_event(LinkDown(1, None, None, "no free port"))
+    known = {"direction": "inbound", "remote": "192.0.2.7:5", "reason": "no free port"}
+    assert desk.told() == [("info", "handshake failed", known)]
+
+
+def test_one_source_gets_a_few_lines_whatever_ports_and_keys_it_uses(desk: Desk) -> None:
+    for link in range(100):
+        desk.come_in(link)
+        desk.log.handle_event(LinkDown(link, 3, link.to_bytes(32, "big"), "gone"))
+    assert len(desk.told()) == 5
+    desk.now += WINDOW
+    desk.limiter.flush()
+    [(_, _, fields)] = desk.told()
+    assert fields["repeated"] == 95
+
+
+def test_bad_frames_are_told_once_per_cause(desk: Desk) -> None:
+    desk.come_in(1)
+    for cause in ("unknown type", "bad signature") * 10:
+        desk.log.handle_event(PeerMisbehaved(1, cause, "type 9"))
+    assert [line[2]["cause"] for line in desk.told()] == ["unknown type", "bad signature"]
+
+
+def test_refused_connections_are_told_once_per_source_and_limit(desk: Desk) -> None:
+    for _ in range(10):
+        desk.log.refused("half_open", "192.0.2.0")
+    assert desk.told() == [("warning", "connection refused", {"limit": "half_open", "source": "192.0.2.0"})]
+
+
+def test_nothing_is_remembered_of_links_that_are_gone(desk: Desk) -> None:
+    for link in range(10):
+        desk.come_in(link)
+        desk.log.handle_event(CloseLink(link, "x", remote_fault=True))
+        desk.log.handle_event(LinkDown(link, None, None, "x"))
+    assert not desk.log._links
+    assert not desk.log._at_fault
+
+
+def test_an_unknown_link_does_no_harm(desk: Desk) -> None:
+    desk.log.handle_event(LinkDown(99, None, None, "x"))
+    assert desk.told() == [("info", "handshake failed", {"reason": "x"})]
+
+
+# ---------------------------------------------------------------- the network
+
+
+def test_a_new_root_key_is_told_its_sequences_are_not(desk: Desk) -> None:
+    desk.log.handle_event(RootChanged(Root(OTHER_KEY, 1), ()))
+    assert desk.told() == []
+    desk.log.handle_event(RootChanged(Root(KEY, 1), (1, 2)))
+    assert desk.told() == [("info", "root changed", {"root": KEY.hex(), "coords": [1, 2]})]
+    desk.log.handle_event(RootChanged(Root(KEY, 2), (1, 2)))
+    assert desk.told() == []
+
+
+def test_a_new_parent_is_told(desk: Desk) -> None:
+    desk.log.handle_event(ParentChanged(KEY, 3))
+    desk.log.handle_event(ParentChanged(None, None))
+    assert desk.told() == [
+        ("info", "parent changed", {"parent": KEY.hex(), "port": 3}),
+        ("info", "parent changed", {"parent": None, "port": None}),
+    ]
+
+
+def test_nodes_seen_are_for_debugging(desk: Desk) -> None:
+    desk.log.handle_event(NodeSeen(KEY))
+    assert desk.lines == [("debug", "node seen", {"key": KEY.hex()})]
+
+
+# ---------------------------------------------------------------- dials
+
+
+def test_a_dial_that_failed_is_told_with_its_reason_and_the_next_try(desk: Desk) -> None:
+    desk.log.dialled([Dial()])
+    fields = {"uri": URI, "reason": "nobody there", "retry_seconds": 1.3}
+    assert desk.told() == [("warning", "cannot connect", fields)]
+
+
+def test_the_same_failure_is_not_told_twice(desk: Desk) -> None:
+    desk.log.dialled([Dial()])
+    desk.log.dialled([Dial()])
+    assert len(desk.told()) == 1
+
+
+def test_later_failures_are_counted(desk: Desk) -> None:
+    for attempts in range(1, 5):
+        desk.log.dialled([Dial(attempts=attempts)])
+    desk.told()
+    desk.now += WINDOW
+    desk.log.dialled([Dial(attempts=5)])
+    [(_, _, fields)] = desk.told()
+    assert fields["repeated"] == 3
+
+
+def test_a_try_that_is_under_way_has_not_failed(desk: Desk) -> None:
+    desk.log.dialled([Dial(next_try_seconds=None)])
+    assert desk.told() == []
+
+
+def test_a_peering_that_ended_was_told_already(desk: Desk) -> None:
+    desk.go_out(1)
+    desk.log.handle_event(LinkDown(1, None, None, "closed"))
+    desk.told()
+    desk.log.dialled([Dial(attempts=1)])
+    assert desk.told() == []
+    desk.log.dialled([Dial(attempts=2)])
+    assert [line[1] for line in desk.told()] == ["cannot connect"]
+
+
+def test_a_peer_that_was_removed_is_forgotten(desk: Desk) -> None:
+    desk.go_out(1)
+    desk.log.dialled([])
+    desk.log.dialled([Dial()])
+    assert len(desk.told()) == 1
