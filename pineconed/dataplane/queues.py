@@ -133,10 +133,13 @@ class PeerQueue:
         """Queue a tree announcement, always. The last one is taken out if it still waits and is of one root.
 
         One of another root stays, because without it the peer might see the sequence of a root go down and
-        end the peering; but no more than `MAX_ANNOUNCEMENTS` wait.
+        end the peering; but no more than `MAX_ANNOUNCEMENTS` wait. So what is taken out to keep that limit
+        takes the one before it along if that is of the new one's root.
         """
         waiting = self._announcements
-        if waiting and (waiting[-1][_ROOT_KEY] == frame[_ROOT_KEY] or len(waiting) == MAX_ANNOUNCEMENTS):
+        if len(waiting) == MAX_ANNOUNCEMENTS and waiting[-1][_ROOT_KEY] != frame[_ROOT_KEY]:
+            self._remove_protocol(waiting.pop())
+        if waiting and waiting[-1][_ROOT_KEY] == frame[_ROOT_KEY]:
             self._remove_protocol(waiting.pop())
         waiting.append(frame)
         self._append_protocol(frame)

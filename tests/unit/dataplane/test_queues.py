@@ -135,6 +135,15 @@ def test_announcements_that_wait_are_bounded(queue: PeerQueue) -> None:
     assert taken(queue, 1 << 20).endswith(announcement(99, 1))
 
 
+def test_what_the_bound_takes_out_leaves_no_lower_sequence_behind_a_higher_one(queue: PeerQueue) -> None:
+    roots = [(n, 5) for n in range(1, MAX_ANNOUNCEMENTS + 1)]
+    for root, sequence in roots:
+        queue.push_announcement(announcement(root, sequence))
+    queue.push_announcement(announcement(MAX_ANNOUNCEMENTS - 1, 2))
+    *kept, _, _ = (announcement(*root) for root in roots)
+    assert taken(queue, 1 << 20) == b"".join([*kept, announcement(MAX_ANNOUNCEMENTS - 1, 2)])
+
+
 def test_an_announcement_is_always_taken(queue: PeerQueue) -> None:
     while queue.push_protocol(bytes(1024)):
         pass
