@@ -6,7 +6,7 @@ Both are deterministic: where the reference leaves a choice to chance, the lower
 
 from bisect import bisect_left, bisect_right
 
-from pineconed.dataplane.table import ForwardingTable
+from pineconed.dataplane.table import PACKED_PORT, ForwardingTable, pack_coords
 from pineconed.wire.coordinates import Coords, distance
 
 LOCAL = 0
@@ -30,13 +30,24 @@ def next_hop_tree(table: ForwardingTable, destination: Coords, from_port: int) -
     if table.is_stale:
         table.rebuild()
     best_distance = distance(table.coords, destination)
-    length = len(destination)
+    length, packed = len(destination), pack_coords(destination)
     best: int | None = None
     best_key, best_rank = b"", (0, 0)
     for port, row, announcement in table.tree_peers:
-        if abs(len(announcement.coords) - length) > best_distance or port == from_port:
+        if port == from_port:
             continue
-        steps = distance(announcement.coords, destination)
+        # How many ports have to agree for a distance that matters; the comparison of that prefix costs the
+        # same for every depth, and so what a frame costs has a bound that strangers cannot raise.
+        coords = announcement.coords
+        common = (len(coords) + length - best_distance + (row.public_key != best_key) + 1) // 2
+        if common > 0:
+            if not packed.startswith(row.packed[: PACKED_PORT * common]) or common > len(coords):
+                continue
+        else:
+            common = 0
+        while common < length and common < len(coords) and coords[common] == destination[common]:
+            common += 1
+        steps = len(coords) + length - 2 * common
         if steps < best_distance:
             best, best_distance = port, steps
             best_key, best_rank = row.public_key, (row.peer_type, announcement.order)

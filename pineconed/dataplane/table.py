@@ -11,6 +11,7 @@ control plane. Three kinds of row:
   cannot be used (expired, removed, source not live): the look-up that meets one drops it, so each costs once.
 """
 
+from array import array
 from bisect import bisect_left, insort
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from pineconed.wire.root import Root
 
 ENTRY_SLACK = 64
 """Unusable keys that the sorted list of entries may hold whatever its length."""
+
+PACKED_PORT = array("Q").itemsize
+"""Bytes of one port in packed coords."""
 
 
 class PeerAnnouncement(NamedTuple):
@@ -34,12 +38,16 @@ class PeerAnnouncement(NamedTuple):
 
 
 class PeerRow(NamedTuple):
-    """One peering; a lower `peer_type` is preferred, only live ones are next hops."""
+    """One peering; a lower `peer_type` is preferred, only live ones are next hops.
+
+    `packed` are the peer's coords as `pack_coords` makes them.
+    """
 
     public_key: bytes
     peer_type: int
     live: bool
     announcement: PeerAnnouncement | None
+    packed: bytes
 
 
 class EntryRow(NamedTuple):
@@ -103,7 +111,8 @@ class ForwardingTable:
     ) -> None:
         """Add the peer at `port` or replace what is known of it."""
         before = self.peers.get(port)
-        row = self.peers[port] = PeerRow(public_key, peer_type, live, announcement)
+        packed = pack_coords(announcement.coords) if announcement else b""
+        row = self.peers[port] = PeerRow(public_key, peer_type, live, announcement, packed)
         self._change_offers(port, _offered(before), _offered(row))
         if live and not (before and before.live):
             self._index_entries_of(port)
@@ -213,6 +222,11 @@ class ForwardingTable:
     def _is_live(self, port: int) -> bool:
         row = self.peers.get(port)
         return row is not None and row.live
+
+
+def pack_coords(coords: Coords) -> bytes:
+    """Coords with `PACKED_PORT` bytes for each port, so that prefixes can be compared at once."""
+    return array("Q", coords).tobytes()
 
 
 def _offered(row: PeerRow | None) -> dict[bytes, None]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Next hops: the reference's vectors and a plain oracle against the very functions that the daemon uses."""
 
+import timeit
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from pineconed.dataplane.forward import acceptable
 from pineconed.dataplane.next_hop import NEVER, find_snake_hop, next_hop_snake, next_hop_tree
-from pineconed.dataplane.table import ForwardingTable
+from pineconed.dataplane.table import ForwardingTable, PeerAnnouncement
 from pineconed.wire.coordinates import Coords
 from pineconed.wire.root import Root
 from tests.unit.dataplane import oracle
@@ -312,3 +314,18 @@ def test_of_equally_close_peers_the_lowest_port_tells_the_node_and_its_best_peer
     assert next_hop_tree(table, (2, 2), 4) == 3
     assert next_hop_tree(table, (4,), 0) == 0
     assert next_hop_tree(table, (4, 1), 0) is None
+
+
+def test_deep_coords_cost_little_more_than_shallow_ones() -> None:
+    """Strangers choose the coords of frames and may hold 237 peerings: depth must not be theirs to charge."""
+    seconds = {}
+    for depth in (4, 250):
+        table = ForwardingTable(b"\1" * 32)
+        root = Root(b"\2" * 32, 1)
+        table.set_self((), root)
+        for port in range(1, 254):
+            place = PeerAnnouncement(root, (7,) * depth, (), port)
+            table.set_peer(port, port.to_bytes(32), 3, True, place)
+        table.rebuild()
+        seconds[depth] = min(timeit.repeat(partial(next_hop_tree, table, (7,) * 254 + (9,), 0), number=5))
+    assert seconds[250] < 4 * seconds[4]
