@@ -2,39 +2,29 @@
 """The node's record of one byte stream."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 from pineconed.peering.peering import Peering
 from pineconed.router.peer import LinkOptions
 
 
+@dataclass(slots=True, eq=False)
 class Link:
-    """One byte stream, with its counters. `port` is None until the handshake is done."""
+    """One byte stream, with its counters.
 
-    __slots__ = (
-        "announced",
-        "drops",
-        "greeting",
-        "number",
-        "opened_at",
-        "options",
-        "peering",
-        "port",
-        "rx_bytes",
-        "rx_frames",
-        "timer_at",
-        "tx_bytes",
-    )
+    `port` is None until the handshake is done; `greeting` is our side of that. `opened_at` and `timer_at`,
+    the only timer of the link that counts, are in seconds.
+    """
 
-    def __init__(
-        self, number: int, options: LinkOptions, peering: Peering, greeting: bytes, now: float
-    ) -> None:
-        self.number = number
-        self.options = options
-        self.peering = peering
-        self.greeting = greeting
-        self.opened_at = now
-        self.port: int | None = None
-        self.announced = False
-        self.timer_at = 0.0
-        self.rx_bytes = self.tx_bytes = self.rx_frames = 0
-        self.drops: Counter[str] = Counter()
+    number: int
+    options: LinkOptions
+    peering: Peering
+    greeting: bytes
+    opened_at: float
+    port: int | None = None
+    announced: bool = False
+    timer_at: float = 0.0
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    rx_frames: int = 0
+    drops: Counter[str] = field(default_factory=Counter)

@@ -108,15 +108,7 @@ class Node:
             now=now,
         )
         self._ports = PortAllocator()
-        self._parts = Parts(
-            now.seconds,
-            self._table,
-            self._queues,
-            self._forwarder,
-            self._endpoint,
-            self._router,
-            self._ports,
-        )
+        self._parts = Parts(now.seconds, self._table, self._queues, self._endpoint, self._router, self._ports)
         self._links: dict[int, Link] = {}
         self._by_port: dict[int, Link] = {}
         self._greetings: dict[int, Link] = {}
@@ -132,9 +124,8 @@ class Node:
     def add_link(self, options: LinkOptions, now: Now) -> int:
         """A byte stream was opened; its number. Our handshake is ready to be taken at once."""
         self._last_link += 1
-        link = Link(
-            self._last_link, options, Peering(now.seconds), Peering.greeting(self._signer), now.seconds
-        )
+        peering, greeting = Peering(now.seconds), Peering.greeting(self._signer)
+        link = Link(self._last_link, options, peering, greeting, opened_at=now.seconds)
         self._links[link.number] = self._greetings[link.number] = link
         self._arm(link)
         return link.number
@@ -151,10 +142,12 @@ class Node:
         try:
             consumed = self._receive(link, view, now)
         except PeerFaultError as fault:
-            return self._close(link, str(fault), now, remote_fault=True, swallowed=len(view))
+            self._close(link, str(fault), now, remote_fault=True)
+            return len(view)
         except CodecError as error:
             reason = f"malformed data: {error}" if link.port else f"handshake refused: {error}"
-            return self._close(link, reason, now, remote_fault=True, swallowed=len(view))
+            self._close(link, reason, now, remote_fault=True)
+            return len(view)
         link.rx_bytes += consumed
         return consumed
 
@@ -309,10 +302,9 @@ class Node:
             link.announced = True
             self._events.append(LinkAnnounced(link.number, link.port, link.peering.public_key))
 
-    def _close(self, link: Link, reason: str, now: Now, *, remote_fault: bool, swallowed: int = 0) -> int:
+    def _close(self, link: Link, reason: str, now: Now, *, remote_fault: bool) -> None:
         self._events.append(CloseLink(link.number, reason, remote_fault))
         self._drop(link, reason, now)
-        return swallowed
 
     def _drop(self, link: Link, reason: str, now: Now) -> None:
         del self._links[link.number]

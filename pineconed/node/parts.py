@@ -3,7 +3,6 @@
 
 from dataclasses import dataclass
 
-from pineconed.dataplane.forward import Forwarder
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.overlay.endpoint import Endpoint
@@ -18,7 +17,6 @@ class Parts:
     started_at: float
     table: ForwardingTable
     queues: Queues
-    forwarder: Forwarder
     endpoint: Endpoint
     router: Router
     ports: PortAllocator
