@@ -102,6 +102,11 @@ class Broadcasts:
                 self._flood(replace(frame, hop_limit=hop_limit - 1), from_port)
         return verdict
 
+    def forget_port(self, port: int) -> None:
+        """Forget what came by a peering that is gone, so that the next one at its port has all of its share."""
+        for source in [key for key, seen in self.seen.items() if seen.port == port]:
+            self._forget(source)
+
     def reset(self) -> None:
         """Forget every broadcast seen."""
         for source in list(self.seen):

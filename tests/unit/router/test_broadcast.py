@@ -156,3 +156,14 @@ def test_the_last_peering_takes_the_memory_with_it(desk: Desk) -> None:
     for port in (1, 2, 3):
         desk.remove(port)
     assert desk.router.broadcasts.seen == {}
+
+
+def test_a_new_peering_does_not_inherit_the_share_of_the_last_at_its_port(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.router.broadcasts.shares, "limit", 4)
+    assert take(desk, 3, broadcast(SOURCE, desk.root)) is BroadcastVerdict.SEEN
+    assert take(desk, 3, broadcast(SIGNERS[4], desk.root)) is BroadcastVerdict.NO_ROOM
+    desk.remove(3)
+    desk.add(3, SIGNERS[7])
+    assert take(desk, 3, broadcast(SIGNERS[4], desk.root)) is BroadcastVerdict.SEEN
