@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pineconed.clock import Now
+from pineconed.dataplane.next_hop import LOCAL
 from pineconed.dataplane.queues import Queues
 from pineconed.router.payload_signer import PayloadSigner
 from pineconed.router.peer import Peer, Peers, by_port
@@ -51,7 +52,7 @@ class BroadcastVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last broadcast of a node that counted."""
+    """The last broadcast of a node that counted; its port is 0 once the peering that it came by is gone."""
 
     sequence: int
     at: float
@@ -102,10 +103,15 @@ class Broadcasts:
                 self._flood(replace(frame, hop_limit=hop_limit - 1), from_port)
         return verdict
 
-    def forget_port(self, port: int) -> None:
-        """Forget what came by a peering that is gone, so that the next one at its port has all of its share."""
-        for source in [key for key, seen in self.seen.items() if seen.port == port]:
+    def release_port(self, port: int) -> None:
+        """A peering is gone: the next one at its port shall have all of its share.
+
+        What came by it is still remembered, lest it be flooded again, as far as one more share goes.
+        """
+        for source, seen in [item for item in self.seen.items() if item[1].port == port]:
             self._forget(source)
+            if self.shares.admits(LOCAL, len(self._peers), holds_it=False):
+                self._remember(source, replace(seen, port=LOCAL))
 
     def reset(self) -> None:
         """Forget every broadcast seen."""

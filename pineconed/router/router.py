@@ -103,7 +103,7 @@ class Router:
             self._reset(peer, now)
             return
         self.snake.forget_port(port)
-        self.broadcasts.forget_port(port)
+        self.broadcasts.release_port(port)
         if self.tree.forget(peer, now.seconds):
             self.snake.bootstrap_soon()
         self._table.remove_peer(port)

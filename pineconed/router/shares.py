@@ -14,15 +14,12 @@ class Shares:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.refused = 0
         self._held: Counter[int] = Counter()
 
     def admits(self, port: int, peerings: int, *, holds_it: bool) -> bool:
         """Whether `port` may add a row, or keep one that it holds, among `peerings` peerings."""
         share = self.limit // (peerings + 1)
-        admitted = self._held[port] - holds_it < share
-        self.refused += not admitted
-        return admitted
+        return self._held[port] - holds_it < share
 
     def add(self, port: int) -> None:
         """Note a row of `port`."""

@@ -167,3 +167,15 @@ def test_a_new_peering_does_not_inherit_the_share_of_the_last_at_its_port(
     desk.remove(3)
     desk.add(3, SIGNERS[7])
     assert take(desk, 3, broadcast(SIGNERS[4], desk.root)) is BroadcastVerdict.SEEN
+    assert take(desk, 2, broadcast(SOURCE, desk.root)) is BroadcastVerdict.REPEATED
+
+
+def test_no_more_than_a_share_is_remembered_of_peerings_that_are_gone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.router.broadcasts.shares, "limit", 6)
+    for source in (SIGNERS[1], SOURCE, SIGNERS[4]):
+        take(desk, 3, broadcast(source, desk.root))
+        desk.remove(3)
+        desk.add(3, SIGNERS[3])
+    assert list(desk.router.broadcasts.seen) == [SIGNERS[1].public_key, SOURCE.public_key]
