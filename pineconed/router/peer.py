@@ -43,11 +43,15 @@ class LinkOptions:
 
 @dataclass(frozen=True, slots=True)
 class HeardAnnouncement:
-    """The last tree announcement of a peer: when it came (seconds) and as which in the order of all."""
+    """The last tree announcement of a peer: when it came (seconds) and as which in the order of all.
+
+    `contains_loop` says that following it would close a loop; kept because selecting a parent asks it of all.
+    """
 
     announcement: Announcement
     received_at: float
     order: int
+    contains_loop: bool
 
     @property
     def root(self) -> Root:

@@ -6,7 +6,6 @@ at once: announcements are queued to peers and the forwarding table is told of o
 and our parent.
 """
 
-from pineconed.dataplane.next_hop import LOCAL
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.router.events import Event, ParentChanged, RootChanged
@@ -20,7 +19,7 @@ from pineconed.router.parent import (
 )
 from pineconed.router.peer import HeardAnnouncement, Peer, Peers, by_port
 from pineconed.signing import Signer
-from pineconed.wire.announcement import Announcement, append_hop, encode_announcement
+from pineconed.wire.announcement import Announcement, Onward, sign_onward
 from pineconed.wire.coordinates import Coords
 from pineconed.wire.frame import TreeAnnouncementFrame, encode_frame
 from pineconed.wire.root import Root
@@ -88,19 +87,20 @@ class Tree:
 
     def greet(self, peer: Peer) -> None:
         """Send a new peer our announcement."""
-        self._send_to(peer, self._sign(self.followed))
+        self._send_to(peer, self._onward(self.followed))
 
     def hear(self, peer: Peer, update: Announcement, now: float) -> bool:
         """Store a peer's verified announcement and act on it."""
         followed = self.followed
         self._order += 1
-        peer.heard = HeardAnnouncement(update, now, self._order)
+        loop = update.has_loop(self.own_key)
+        peer.heard = HeardAnnouncement(update, now, self._order, loop)
         self._tell_table_of(peer)
         if self.waiting_until is not None:
             return False
         action = announcement_action(
             from_parent=peer is self.parent,
-            contains_loop=update.has_loop(self.own_key),
+            contains_loop=loop,
             root_key_delta=compare_keys(update.root.public_key, followed.root.public_key),
             new_sequence=update.root.sequence,
             last_sequence=followed.root.sequence,
@@ -180,8 +180,7 @@ class Tree:
         return True
 
     def _candidate(self, heard: HeardAnnouncement, now: float) -> Candidate:
-        loop = heard.announcement.has_loop(self.own_key)
-        return Candidate(heard.root, heard.order, now - heard.received_at, loop)
+        return Candidate(heard.root, heard.order, now - heard.received_at, heard.contains_loop)
 
     def _become_root(self, now: float) -> None:
         if self.parent is not None:
@@ -209,15 +208,14 @@ class Tree:
         self._announce_to_all()
 
     def _announce_to_all(self) -> None:
-        signed = self._sign(self.followed)
+        signed = self._onward(self.followed)
         for peer in by_port(self._peers):
             self._send_to(peer, signed)
 
-    def _sign(self, announcement: Announcement) -> Announcement:
-        """Append our hop; its signature does not cover the port, so one serves every peer."""
-        return append_hop(announcement, LOCAL, self._signer)
+    def _onward(self, announcement: Announcement) -> Onward:
+        return sign_onward(announcement, self._signer)
 
-    def _send_to(self, peer: Peer, signed: Announcement) -> None:
+    def _send_to(self, peer: Peer, signed: Onward) -> None:
         root, sent = signed.root, peer.root_sent
         if sent and sent.public_key == root.public_key and sent.sequence > root.sequence:
             self._excuse_lower_sequence(peer)
@@ -227,14 +225,12 @@ class Tree:
     def _excuse_lower_sequence(self, peer: Peer) -> None:
         """Put our own root between two announcements whose sequences would end the peering."""
         self.sequence += 1
-        bare = self._sign(Announcement(Root(self.own_key, self.sequence), ()))
+        bare = self._onward(Announcement(Root(self.own_key, self.sequence), ()))
         self._queues[peer.port].push_protocol(self._frame(peer, bare))
 
-    def _frame(self, peer: Peer, signed: Announcement) -> bytes:
+    def _frame(self, peer: Peer, signed: Onward) -> bytes:
         self.announcements_sent += 1
-        *above, own = signed.hops
-        addressed = Announcement(signed.root, (*above, own._replace(port=peer.port)))
-        return encode_frame(TreeAnnouncementFrame(encode_announcement(addressed)))
+        return encode_frame(TreeAnnouncementFrame(signed.payload(peer.port)))
 
     # The forwarding table
 

@@ -90,6 +90,27 @@ def decode_announcement(data: Buffer) -> Announcement:
     return Announcement(root, tuple(hops))
 
 
+class Onward(NamedTuple):
+    """An announcement to pass on, encoded but for our port of the peer that gets it, which nobody signs."""
+
+    root: Root
+    above: bytes
+    """Its root and the hops down to us."""
+    own_hop: bytes
+    """Our hop, without the port that it begins with."""
+
+    def payload(self, port: int) -> bytes:
+        """What goes to the peer on `port`."""
+        return self.above + varu64.encode(port) + self.own_hop
+
+
+def sign_onward(announcement: Announcement, signer: Signer) -> Onward:
+    """Sign once, and encode once, what the peers of `signer`, who follows `announcement`, are to be sent."""
+    above = encode_announcement(announcement)
+    own_hop = checked_key(signer.public_key) + checked_signature(signer.sign(above))
+    return Onward(announcement.root, above, own_hop)
+
+
 def append_hop(announcement: Announcement, port: int, signer: Signer) -> Announcement:
     """The announcement for the peer on `port` of `signer`, who follows `announcement`."""
     hop = Hop(port, signer.public_key, signer.sign(encode_announcement(announcement)))
