@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import acceptable
@@ -85,6 +86,8 @@ class Snake:
         self._table = table
         self._queues = queues
         self._bootstrap_due = float("-inf")
+        self._through: dict[int, dict[bytes, None]] = {}
+        """By port the keys of the paths that come or go there, so that a lost peering costs only its own."""
 
     def bootstrap_soon(self) -> None:
         """Make the next upkeep send a bootstrap."""
@@ -114,8 +117,8 @@ class Snake:
 
     def forget_port(self, port: int) -> None:
         """Drop the paths that led through a peering that is gone."""
-        for entry in [e for e in self.entries.values() if port in (e.source, e.destination)]:
-            self._remove(entry)
+        for key in [*self._through.get(port, ())]:
+            self._remove(self.entries[key])
         if self.descending and self.descending.source == port:
             self._set_descending(None)
 
@@ -164,21 +167,25 @@ class Snake:
             self._remove(replaced)
         self.entries[entry.public_key] = entry
         self.shares.add(entry.source)
+        for port in _ports_of(entry):
+            self._through.setdefault(port, {})[entry.public_key] = None
         expires_at = entry.last_seen + PATH_LIFETIME
         self._table.set_entry(entry.public_key, entry.sequence, entry.source, expires_at)
 
     def _remove(self, entry: Entry) -> None:
         del self.entries[entry.public_key]
         self.shares.remove(entry.source)
+        for port in _ports_of(entry):
+            del self._through[port][entry.public_key]
         self._table.remove_entry(entry.public_key)
 
     def _forget_old(self, now: float) -> None:
-        """Drop expired entries; they stand in the order in which they were last seen."""
-        while self.entries:
-            oldest = next(iter(self.entries.values()))
-            if oldest.is_valid(now):
-                return
-            self._remove(oldest)
+        """Drop expired entries; they stand in the order in which they were last seen.
+
+        One walk finds them all: to ask a dict for its first key again and again takes the square of the time.
+        """
+        for entry in list(takewhile(lambda entry: not entry.is_valid(now), self.entries.values())):
+            self._remove(entry)
 
     def _becomes_descending(self, entry: Entry, now: float) -> bool:
         if entry.public_key >= self._own_key:
@@ -218,8 +225,9 @@ class Snake:
             self.bootstraps_sent += 1
 
     def _push(self, port: int, frame: BootstrapFrame) -> None:
-        try:
-            encoded = encode_frame(frame)
-        except CodecError:  # one that the longer watermark made too long for a frame
-            return
-        self._queues[port].push_protocol(encoded)
+        self._queues[port].push_protocol(encode_frame(frame))
+
+
+def _ports_of(entry: Entry) -> set[int]:
+    """The peerings that a path leads through."""
+    return {port for port in (entry.source, entry.destination) if port is not None}

@@ -10,6 +10,13 @@ from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import SIGNATURE_LENGTH, checked_signature
 from pineconed.wire.root import Root, decode_root, encode_root
 
+MAX_PAYLOAD_LENGTH = 1024
+"""Bytes above which a payload does not parse; without what travels behind the signature it has 116 at most.
+
+Bootstraps and broadcasts go before all traffic, and one broadcast leaves by every peering: as long as a frame
+may be, 16 a second would take the network from everybody else.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class SignedPayload:
@@ -28,8 +35,10 @@ def encode_payload(payload: SignedPayload) -> bytes:
 def decode_payload(data: Buffer) -> SignedPayload:
     """The payload of a frame; bytes behind the signature are ignored, and the signature is not looked at.
 
-    CodecError when it is cut off or an integer is not minimal.
+    CodecError when it is cut off or too long, or an integer is not minimal.
     """
+    if len(data) > MAX_PAYLOAD_LENGTH:
+        raise CodecError(f"a signed payload of {len(data)} bytes")
     sequence, offset = varu64.decode_minimal(data)
     root, offset = decode_root(data, offset)
     end = offset + SIGNATURE_LENGTH

@@ -10,9 +10,11 @@ from pineconed.router.events import NodeSeen
 from pineconed.router.peer import PeerType
 from pineconed.wire.frame import WakeupBroadcastFrame
 from pineconed.wire.root import Root
+from pineconed.wire.signed_payload import MAX_PAYLOAD_LENGTH
 from tests.unit.router.desk import OWN, SIGNERS, STRONGEST, WEAKEST, Desk, announcement, broadcast
 
 SOURCE = SIGNERS[2]
+PADDED = broadcast(SOURCE, Root(STRONGEST.public_key, 1))
 
 
 @pytest.fixture
@@ -99,6 +101,10 @@ def test_of_equal_peerings_the_first_announced_one_is_used(desk: Desk) -> None:
     ("frame", "verdict"),
     [
         (WakeupBroadcastFrame(SOURCE.public_key, bytes(97), hop_limit=5), BroadcastVerdict.MALFORMED),
+        (
+            replace(PADDED, payload=PADDED.payload + bytes(MAX_PAYLOAD_LENGTH)),
+            BroadcastVerdict.MALFORMED,
+        ),
         (broadcast(OWN, Root(STRONGEST.public_key, 1)), BroadcastVerdict.OWN),
         (broadcast(SOURCE, Root(SIGNERS[9].public_key, 1)), BroadcastVerdict.OTHER_ROOT),
         (

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The virtual snake: bootstraps of ours and of others, at exact times."""
 
+import timeit
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from pineconed.clock import Now
 from pineconed.dataplane.next_hop import next_hop_snake
 from pineconed.router import snake as snake_module
-from pineconed.router.snake import BootstrapVerdict
+from pineconed.router.snake import BootstrapVerdict, Entry
 from pineconed.wire.frame import BootstrapFrame
 from pineconed.wire.root import Root
-from pineconed.wire.signed_payload import decode_payload
+from pineconed.wire.signed_payload import MAX_PAYLOAD_LENGTH, decode_payload
 from pineconed.wire.watermark import FULL, Watermark
 from tests.unit.router.desk import OWN, SIGNERS, START_MS, STRONGEST, WEAKEST, Desk, bootstrap
 
@@ -201,14 +204,23 @@ def test_signature_work_of_one_peering_is_bounded_and_of_another_unharmed(desk: 
     assert take(desk, 2, bootstrap(LOWER_MID, desk.root)) is BootstrapVerdict.STORED
 
 
-def test_bootstrap_that_outgrows_a_frame_with_its_watermark_is_dropped_on_the_way(desk: Desk) -> None:
-    room = 65535 - 10 - 2 - 32 - 33
+def test_what_travels_behind_a_signature_is_bounded(desk: Desk) -> None:
+    """Bootstraps go before all traffic: long ones would take a link from everybody else."""
     frame = bootstrap(LOW, desk.root)
-    padded = replace(frame, payload=frame.payload + bytes(room - len(frame.payload)))
-    take(desk, 3, bootstrap(LOWER_MID, desk.root, sequence=1 << 40))
-    desk.silence()
-    assert take(desk, 2, padded) is BootstrapVerdict.STORED
-    assert desk.bootstraps(3) == []
+    room = MAX_PAYLOAD_LENGTH - len(frame.payload)
+    longest = bootstrap(LOW, desk.root, trailer=bytes(room))
+    assert take(desk, 2, bootstrap(LOW, desk.root, trailer=bytes(room + 1))) is BootstrapVerdict.MALFORMED
+    assert take(desk, 2, longest) is BootstrapVerdict.STORED
+    assert [passed.payload for passed in desk.bootstraps(3)] == [longest.payload]
+
+
+def test_a_peer_that_comes_and_goes_costs_nothing_for_the_paths_of_others(desk: Desk) -> None:
+    snake = desk.router.snake
+    for number in range(snake_module.MAX_ENTRIES):
+        snake._store(Entry(number.to_bytes(32), 1, 2, 1, desk.seconds, desk.root))
+    assert min(timeit.repeat(partial(snake.forget_port, 3), number=10)) < 0.005
+    snake.upkeep(desk.root, is_root=False, now=Now(desk.seconds + 10, 0))
+    assert snake.entries == desk.table.entries == {}
 
 
 def test_the_table_is_bounded() -> None:
