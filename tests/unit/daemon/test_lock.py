@@ -189,7 +189,7 @@ def test_a_lock_file_that_its_holder_just_removed_does_not_count(
 ) -> None:
     path = tmp_path / "admin.sock"
     real_flock = fcntl.flock
-    calls = []
+    calls: list[int] = []
 
     def flock(descriptor: int, operation: int) -> None:
         if not calls:  # the holder unlinks its file between our open and our lock

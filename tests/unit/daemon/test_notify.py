@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What systemd is told, where there is systemd."""
+
+import importlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from pineconed.daemon.notify import ServiceNotifier
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket on which systemd waits."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waiting:
+        waiting.bind(str(path))
+        waiting.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        yield waiting
+
+
+def test_systemd_hears_of_the_start_and_the_end(manager: socket.socket) -> None:
+    pytest.importorskip("systemd.daemon")
+    notifier = ServiceNotifier({"NOTIFY_SOCKET": "set"})
+    notifier.ready()
+    notifier.stopping()
+    assert [manager.recv(100), manager.recv(100)] == [b"READY=1", b"STOPPING=1"]
+
+
+def test_without_systemd_nothing_is_said_nor_loaded(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib, "import_module", lambda _: pytest.fail("loaded"))
+    ServiceNotifier({}).ready()
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)
+
+
+def test_a_missing_library_is_told_and_the_daemon_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise ImportError
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with capture_logs() as lines:
+        ServiceNotifier({"NOTIFY_SOCKET": "set"}).ready()
+    [line] = lines
+    assert line["log_level"] == "warning"
+    assert "pineconed[systemd]" in line["remedy"]
