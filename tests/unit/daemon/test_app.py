@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition inside the test's own process, with a fake TUN device."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvloop
+from structlog.testing import capture_logs
+
+from pineconed.admin.client import AdminClient, decode
+from pineconed.admin.schema import Peer, Status
+from pineconed.daemon import app, run
+from pineconed.daemon.app import Daemon
+from pineconed.daemon.config import Config
+from pineconed.daemon.config_load import Loaded, Overrides, load
+from pineconed.daemon.errors import StartError
+from pineconed.daemon.logs import LogLevels
+from pineconed.daemon.notify import ServiceNotifier
+from pineconed.daemon.time_source import read_now
+from pineconed.transport import listener as listener_module
+from pineconed.tun import attach
+from pineconed.tun.errors import TunError
+
+Lines = list[Any]
+Loops = Callable[[], asyncio.AbstractEventLoop]
+
+
+class Notes(ServiceNotifier):
+    """Keeps what systemd would be told."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.told: list[str] = []
+
+    def ready(self) -> None:
+        self.told.append("ready")
+
+    def stopping(self) -> None:
+        self.told.append("stopping")
+
+
+class FakeTun:
+    """A descriptor that is readable when the test says so, in place of a TUN device."""
+
+    name = "fake0"
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._out, False)
+        self.closed = False
+
+    def fileno(self) -> int:
+        return self._out
+
+    def read_packets(self, _: int) -> list[bytes]:
+        raise OSError(77, "File descriptor in bad state")
+
+    def write(self, _: list[bytes]) -> None:
+        """Packets vanish."""
+
+    def wake(self) -> None:
+        os.write(self._in, b"x")
+
+    def close(self) -> None:
+        self.closed = True
+        os.close(self._out)
+        os.close(self._in)
+
+
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[Lines]:
+    """What is logged."""
+    with capture_logs() as captured:
+        yield captured
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Loaded:
+    """Everything in the test's folder, no TUN device."""
+    path = tmp_path / "c.toml"
+    path.write_text("")
+    flags = Overrides(key_file=tmp_path / "key", admin_socket=str(tmp_path / "sock"), tun="none")
+    return load(path, flags)
+
+
+def changed(loaded: Loaded, **sections: Any) -> Loaded:
+    """The configuration with whole lists, or with keys of sections, replaced."""
+    config: Config = loaded.config
+    for name, value in sections.items():
+        if isinstance(value, Mapping):
+            value = msgspec.structs.replace(getattr(config, name), **value)  # noqa: PLW2901
+        config = msgspec.structs.replace(config, **{name: value})
+    return loaded._replace(config=config)
+
+
+def live(
+    loaded: Loaded,
+    act: Callable[[Daemon], Coroutine[Any, Any, object]] | None = None,
+    loops: Loops = asyncio.new_event_loop,
+) -> list[str]:
+    """Run a daemon; once it is ready do `act`, then stop it. What systemd was told."""
+    notes = Notes()
+
+    async def whole_life() -> None:
+        daemon = Daemon(loaded, LogLevels("info"), notes)
+        living = asyncio.create_task(daemon.run())
+        await until(lambda: "ready" in notes.told or living.done())
+        if act is not None and not living.done():
+            await act(daemon)
+        daemon.stop()
+        await living
+
+    with asyncio.Runner(loop_factory=loops) as runner:
+        runner.run(asyncio.wait_for(whole_life(), 20))
+    return notes.told
+
+
+def lines_of(lines: Lines, event: str) -> list[Any]:
+    return [line for line in lines if line["event"] == event]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
+        await asyncio.sleep(0.005)
+
+
+async def ask(path: Path, call: str) -> bytes:
+    return await asyncio.to_thread(AdminClient(str(path)).get, call)
+
+
+# ---------------------------------------------------------------- a whole life
+
+
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_it_opens_tells_lives_and_closes(config: Loaded, lines: Lines, loops: Loops, tmp_path: Path) -> None:
+    async def look(_: Daemon) -> None:
+        status = decode(await ask(tmp_path / "sock", "/v1/status"), Status)
+        assert status.tun is None
+        assert [line.rpartition(":")[0] for line in status.listeners] == ["tcp://127.0.0.1"]
+
+    told = live(changed(config, listen=("tcp://127.0.0.1:0",)), look, loops)
+    assert told == ["ready", "stopping"]
+    assert not (tmp_path / "sock").exists()
+    [banner] = lines_of(lines, "pineconed is ready")
+    assert banner["tun"] == "none"
+    assert banner["listen"].startswith("tcp://127.0.0.1:")
+    assert banner["address"].startswith("fd")
+    assert len(banner["key"]) == 64
+    assert lines[-1]["event"] == "pineconed has stopped"
+
+
+def test_stopping_twice_is_stopping_once(config: Loaded) -> None:
+    async def stop(daemon: Daemon) -> None:
+        daemon.stop()
+
+    assert live(config, stop) == ["ready", "stopping"]
+
+
+def test_peers_from_the_file_are_dialled_and_failures_told(
+    config: Loaded, lines: Lines, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uri = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+    async def look(_: Daemon) -> None:
+        await until(lambda: bool(lines_of(lines, "cannot connect")))
+        [peer] = decode(await ask(tmp_path / "sock", "/v1/peers"), list[Peer])
+        assert (peer.uri, peer.source) == (uri, "file")
+
+    live(changed(config, connect=(uri,)), look)
+    [line] = lines_of(lines, "cannot connect")
+    assert (line["uri"], line["log_level"]) == (uri, "warning")
+    assert "nobody listens there" in line["reason"]
+
+
+def test_connections_over_a_limit_are_told(config: Loaded, lines: Lines) -> None:
+    async def connect_twice(daemon: Daemon) -> None:
+        host, _, port = daemon._listening()[0].removeprefix("tcp://").rpartition(":")
+        with socket.create_connection((host, int(port))), socket.create_connection((host, int(port))):
+            await until(lambda: bool(lines_of(lines, "connection refused")))
+
+    live(changed(config, listen=("127.0.0.1:0",), peering={"half_open": 1}), connect_twice)
+    [line] = lines_of(lines, "connection refused")
+    assert line["source"] == "127.0.0.1"
+
+
+# ---------------------------------------------------------------- what keeps it from running
+
+
+def test_without_a_free_port_it_does_not_run(config: Loaded, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uri = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(StartError, match=f"{uri}: cannot listen .* in use"):
+            live(changed(config, listen=(uri,)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.toml", "key"]
+
+
+def test_an_unknown_group_of_the_socket_is_told(config: Loaded) -> None:
+    with pytest.raises(StartError, match=r"there is no group 'nonesuch' .*groupadd nonesuch"):
+        live(changed(config, admin={"group": "nonesuch"}))
+
+
+def test_a_key_that_cannot_be_locked_is_a_warning(
+    config: Loaded, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "lock_key", lambda *_: False)
+    live(config)
+    assert lines_of(lines, "the key file cannot be locked here; never run two daemons with it")
+
+
+@pytest.mark.timeout(10)
+def test_it_can_be_stopped_while_it_still_opens(
+    config: Loaded, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def stop_early() -> None:
+        daemon = Daemon(changed(config, listen=("silent:1",)), LogLevels("info"), Notes())
+        asyncio.get_running_loop().call_later(0.05, daemon.stop)
+        await daemon.run()
+
+    monkeypatch.setattr(listener_module, "resolve", never)
+    asyncio.run(stop_early())
+    assert lines[-1]["event"] == "pineconed has stopped"
+
+
+@pytest.mark.timeout(10)
+def test_what_does_not_close_is_abandoned(
+    config: Loaded, lines: Lines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def hang(daemon: Daemon) -> None:
+        daemon._parts.push_async_callback(asyncio.Event().wait)
+
+    monkeypatch.setattr(app, "STOP_SECONDS", 0.1)
+    live(config, hang)
+    assert lines_of(lines, "not everything could be closed in time")
+    assert not (tmp_path / "sock").exists()
+
+
+# ---------------------------------------------------------------- the TUN device
+
+
+@pytest.fixture
+def tun(monkeypatch: pytest.MonkeyPatch) -> FakeTun:
+    """The device that the daemon gets, on a host that uses unique local addresses itself."""
+    device = FakeTun()
+
+    async def open_fake(*_: object, **__: object) -> FakeTun:
+        return device
+
+    async def neighbours(_: str) -> list[str]:
+        return ["address fd12::1/64 on eth0"]
+
+    monkeypatch.setattr(attach, "open_tun", open_fake)
+    monkeypatch.setattr(attach, "foreign_unique_locals", neighbours)
+    return device
+
+
+def test_the_interface_is_named_and_closed(config: Loaded, lines: Lines, tun: FakeTun) -> None:
+    live(changed(config, tun={"enabled": True}))
+    assert lines_of(lines, "pineconed is ready")[0]["tun"] == "fake0"
+    assert tun.closed
+
+
+def test_other_users_of_the_address_range_are_named(config: Loaded, lines: Lines, tun: FakeTun) -> None:
+    live(changed(config, tun={"enabled": True}))
+    [line] = lines_of(lines, "this host uses fd00::/8 for something else too")
+    assert line["found"] == "address fd12::1/64 on eth0"
+    assert "tun.route = false" in line["remedy"]
+
+
+def test_without_the_route_they_do_not_matter(config: Loaded, lines: Lines, tun: FakeTun) -> None:
+    live(changed(config, tun={"enabled": True, "route": False}))
+    assert not lines_of(lines, "this host uses fd00::/8 for something else too")
+
+
+def test_without_its_interface_the_daemon_ends(config: Loaded, tun: FakeTun) -> None:
+    async def lose(daemon: Daemon) -> None:
+        tun.wake()
+        await asyncio.wait({daemon._over})
+        daemon._lose_tun("once more")
+
+    with pytest.raises(StartError, match=r"the interface fake0 is gone .*start the daemon again"):
+        live(changed(config, tun={"enabled": True}), lose)
+    assert tun.closed
+
+
+def test_what_is_wrong_with_the_interface_is_told(config: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise TunError("no permission", "run as root")
+
+    monkeypatch.setattr(attach, "open_tun", fail)
+    with pytest.raises(StartError, match="no permission; run as root"):
+        live(changed(config, tun={"enabled": True}))
+
+
+# ---------------------------------------------------------------- the process around it
+
+
+@pytest.fixture
+def process_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take back what `run_until_stopped` changes for the whole process."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    monkeypatch.setattr(run, "set_up_logs", lambda *_: LogLevels("info"))
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+async def kill_when_ready(lines: Lines) -> None:
+    await until(lambda: bool(lines_of(lines, "pineconed is ready")))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("with_uvloop", [True, False])
+@pytest.mark.usefixtures("process_as_before")
+def test_a_signal_ends_it_and_the_next_one_would_kill(
+    config: Loaded, lines: Lines, monkeypatch: pytest.MonkeyPatch, with_uvloop: bool
+) -> None:
+    if not with_uvloop:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+    killer = threading.Thread(target=asyncio.run, args=[kill_when_ready(lines)])
+    killer.start()
+    run.run_until_stopped(config)
+    killer.join()
+    assert lines[-1]["event"] == "pineconed has stopped"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_the_clock_counts_seconds_and_unix_milliseconds() -> None:
+    first, second = read_now(), read_now()
+    assert second.seconds >= first.seconds > 0
+    assert first.unix_ms > 1_700_000_000_000
