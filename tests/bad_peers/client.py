@@ -5,8 +5,6 @@
 root that the node follows and keeps the connection alive from a thread, so that a test can take its time.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket
@@ -14,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from typing import Self
 
 from pineconed.signing import Ed25519Signer
 from pineconed.wire.announcement import (
@@ -99,7 +98,7 @@ class BadPeer:
         self._sending = threading.Lock()
         self._began = time.monotonic()
 
-    def __enter__(self) -> BadPeer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,7 +121,7 @@ class BadPeer:
         """Read the node's handshake and return its key."""
         return self._read_exactly(HANDSHAKE_LENGTH)[8:40]
 
-    def join(self) -> BadPeer:
+    def join(self) -> Self:
         """Become an ordinary peering: announce, keep alive; returns when the node has announced itself."""
         self.shake_hands()
         self.listen()

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node under attack, with an honest peer that must not notice."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Callable, Iterator

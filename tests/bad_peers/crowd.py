@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many peerings at once, all held by one thread of the test."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import selectors
@@ -10,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from typing import Self
 
 from pineconed.signing import Ed25519Signer
 from pineconed.wire.frame import Keepalive, encode_frame
@@ -37,7 +36,7 @@ class Crowd:
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -8,8 +8,6 @@ its standard input. It sends in slices of ten milliseconds and prints as its las
 frames sent, the seconds that took, and the rate reached. A node that stops reading makes the rate fall.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -5,8 +5,6 @@ What ends a peering and what is only dropped follows the protocol notes, section
 kind of drop shows in the log as one line.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

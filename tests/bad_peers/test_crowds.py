@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """More peers than there are ports: those who were there stay, and those the operator chose get in."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ ping must keep its times and its packets, and the node its memory. A flood that 
 nothing and fails the test.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -16,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -107,7 +106,7 @@ class Flood:
         report: dict[str, float] = json.loads(output.splitlines()[-1])
         return report
 
-    def __enter__(self) -> Flood:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

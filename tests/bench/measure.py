@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured on one overlay between two hosts."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Sequence

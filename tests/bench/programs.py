@@ -5,8 +5,6 @@
 by which the two ends reach each other. Programs that are not on this machine are left out.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

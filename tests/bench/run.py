@@ -8,8 +8,6 @@ tables hold medians over the rounds and what pineconed reaches relative to the o
 reference's `pineconeip`; yggdrasil, wireguard-go, nebula and mycelium are taken from the path.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests that run in network namespaces."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bulk transfers with iperf3 between two hosts of a lab."""
 
-from __future__ import annotations
-
 import json
 import time
 

@@ -9,8 +9,6 @@ The links between hosts are plain veth pairs with one IPv4 network each and no I
 but the peerings a test asks for comes about. Traffic never leaves the namespaces.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import itertools
@@ -27,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 PREFIX = "pclab"
 """All namespaces of all labs begin with this, then the process id of the run, then a number."""
@@ -169,7 +168,7 @@ class Process:
 class Namespace:
     """One host of the lab: a network namespace with its loopback up and IPv6 without link-local addresses."""
 
-    def __init__(self, lab: Lab, label: str, name: str) -> None:
+    def __init__(self, lab: "Lab", label: str, name: str) -> None:
         self.lab = lab
         self.label = label
         self.name = name
@@ -335,7 +334,7 @@ class Lab:
         self.links: list[Link] = []
         self._link_numbers = itertools.count(1)
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

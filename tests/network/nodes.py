@@ -6,8 +6,6 @@ tree coordinates, how many peers it has. Our daemon answers by `pineconectl`, th
 page.
 """
 
-from __future__ import annotations
-
 import http.client
 import ipaddress
 import json
@@ -18,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from nacl.signing import SigningKey
 
@@ -106,7 +104,7 @@ class Pineconed:
         result: list[dict[str, Any]] = self.ctl("peers")
         return result
 
-    def wait_ready(self, timeout: float = 20.0) -> Pineconed:
+    def wait_ready(self, timeout: float = 20.0) -> Self:
         """Wait until the daemon answers on its admin socket."""
         wait_until(self._answers, timeout, lambda: f"an answer of pineconed:\n{self.process.text()[-2000:]}")
         return self
@@ -171,7 +169,7 @@ class GoRouter:
             argv += ["-connect", ",".join(connect)]
         self.process = host.start("pinecone", *argv)
 
-    def wait_ready(self, timeout: float = 10.0) -> GoRouter:
+    def wait_ready(self, timeout: float = 10.0) -> Self:
         """Wait until both listeners are there (a port probe would end the reference's `pineconeip`)."""
         self.process.wait_for(rf"^Listening on \S+:{PORT}$", timeout)
         self.process.wait_for(rf"^Listening for WebSockets on \S+:{self.DIAGNOSTICS}$", timeout)
@@ -212,7 +210,7 @@ class GoIp:
             argv += ["-connect", connect]
         self.process = host.start("pineconeip", *argv)
 
-    def wait_ready(self, timeout: float = 10.0) -> GoIp:
+    def wait_ready(self, timeout: float = 10.0) -> Self:
         """Wait until it listens and its device has an address."""
         self.process.wait_for(r"^Interface address: ", timeout)
         self.process.wait_for(r"^Listening on \S+:(?!0$)\d+$", timeout)

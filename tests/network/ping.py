@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pings inside a lab: counts, round-trip times, and how long a network was away."""
 
-from __future__ import annotations
-
 import re
 import statistics
 import time
 from dataclasses import dataclass, replace
+from typing import Self
 
 from tests.network.lab import LabError, Namespace, Process, wait_until
 
@@ -114,7 +113,7 @@ class PingStream:
         last_answered = any(int(number) == result.sent for _, number, _ in REPLY.findall(output))
         return result if last_answered else replace(result, sent=result.sent - 1)
 
-    def __enter__(self) -> PingStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

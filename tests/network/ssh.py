@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A throw-away SSH server and client with keys of their own, for the lab."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The laboratory itself: links, cuts and cleaning up behave as the other tests believe."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import time

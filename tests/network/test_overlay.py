@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packets cross real TUN devices: two nodes, three in a line, SSH, and a restart in the middle."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

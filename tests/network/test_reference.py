@@ -5,12 +5,9 @@ All networks of this file are built at once and live next to each other, so that
 serves them all. They follow the same root, their tree coordinates are right, and no peering ends.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import pytest
 
@@ -31,8 +28,8 @@ pytestmark = [
 
 QUIET_SECONDS = 180.0
 
-Router: TypeAlias = Pineconed | GoRouter
-End: TypeAlias = Pineconed | GoIp
+Router = Pineconed | GoRouter
+End = Pineconed | GoIp
 
 
 @dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ring of five loses the link that its traffic uses, ten times silently and ten times with a reset."""
 
-from __future__ import annotations
-
 import random
 import statistics
 import time
