@@ -108,6 +108,8 @@ class Broadcasts:
 
         What came by it is still remembered, lest it be flooded again, as far as one more share goes.
         """
+        if not self.shares.held(port):
+            return
         for source, seen in [item for item in self.seen.items() if item[1].port == port]:
             self._forget(source)
             if self.shares.admits(LOCAL, len(self._peers), holds_it=False):

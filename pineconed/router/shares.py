@@ -21,6 +21,10 @@ class Shares:
         share = self.limit // (peerings + 1)
         return self._held[port] - holds_it < share
 
+    def held(self, port: int) -> int:
+        """How many rows `port` holds."""
+        return self._held[port]
+
     def add(self, port: int) -> None:
         """Note a row of `port`."""
         self._held[port] += 1
