@@ -209,7 +209,7 @@ class PeerQueue:
 
     def _drop_traffic(self, flow: int, cause: DropCause) -> None:
         frames = self._flows[flow]
-        assert frames  # noqa: S101 - its size is above 0
+        assert frames  # noqa: S101  (its size is above 0)
         size, _ = frames.popleft()
         self._flow_sizes[flow] -= size
         self.traffic_size -= size

@@ -236,13 +236,13 @@ class Node:
                 else:
                     self._receive_protocol(link, port, frame, now)
         finally:
-            self._deliver(now)
+            self._deliver()
         return consumed
 
-    def _deliver(self, now: Now) -> None:
+    def _deliver(self) -> None:
         deliver = self._endpoint.inbound
         for source_key, _coords, payload, _extra in self._forwarder.take_local():
-            deliver(source_key, payload, now)
+            deliver(source_key, payload)
 
     def _receive_protocol(self, link: Link, port: int, raw: memoryview, now: Now) -> None:
         frame = decode_frame(raw)

@@ -93,7 +93,7 @@ class Endpoint:
                 if result is not queued:
                     self._answer(packet, result, seconds)
 
-    def inbound(self, source_key: bytes, payload: Buffer, now: Now) -> None:  # noqa: ARG002 - for sessions
+    def inbound(self, source_key: bytes, payload: Buffer) -> None:
         """Take the payload of a frame for this host whose header names `source_key`; it is not copied."""
         length = len(payload)
         if (

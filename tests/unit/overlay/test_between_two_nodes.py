@@ -43,7 +43,7 @@ class Side:
         """What the endpoint gives out when this frame arrives."""
         self.forwarder.forward(memoryview(frame), PORT, NOW.seconds)
         for source_key, _, payload, _ in self.forwarder.take_local():
-            self.endpoint.inbound(source_key, payload, NOW)
+            self.endpoint.inbound(source_key, payload)
         return [bytes(packet) for packet in self.endpoint.take_local()]
 
 

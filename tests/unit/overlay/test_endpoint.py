@@ -213,7 +213,7 @@ def test_a_packet_between_the_two_nodes_is_delivered(
     endpoint: Endpoint, buffer: type[bytes] | type[memoryview]
 ) -> None:
     packet = buffer(ipv6(PEER, OWN, ports(22, 1000, b"hello")))
-    endpoint.inbound(PEER_KEY, packet, NOW)
+    endpoint.inbound(PEER_KEY, packet)
     assert endpoint.take_local() == [packet]
     assert endpoint.take_local() == []
     assert _counted(endpoint) == {}
@@ -222,9 +222,9 @@ def test_a_packet_between_the_two_nodes_is_delivered(
 def test_deliveries_and_errors_keep_their_order(endpoint: Endpoint, forwarder: RecordingForwarder) -> None:
     first, last = ipv6(PEER, OWN, ports(1, 2)), ipv6(PEER, OWN, ports(3, 4))
     forwarder.result = SendResult.NO_ROUTE
-    endpoint.inbound(PEER_KEY, first, NOW)
+    endpoint.inbound(PEER_KEY, first)
     endpoint.outbound([PACKET], NOW)
-    endpoint.inbound(PEER_KEY, last, NOW)
+    endpoint.inbound(PEER_KEY, last)
     delivered = endpoint.take_local()
     assert (delivered[0], delivered[2]) == (first, last)
     assert delivered[1][6] == ICMPV6
@@ -245,20 +245,20 @@ def test_deliveries_and_errors_keep_their_order(endpoint: Endpoint, forwarder: R
 def test_other_addresses_are_not_let_in(
     endpoint: Endpoint, source: bytes, destination: bytes, cause: str
 ) -> None:
-    endpoint.inbound(PEER_KEY, memoryview(ipv6(source, destination, ports(1, 2))), NOW)
+    endpoint.inbound(PEER_KEY, memoryview(ipv6(source, destination, ports(1, 2))))
     assert endpoint.take_local() == []
     assert _counted(endpoint) == {cause: 1}
 
 
 def test_the_whole_key_need_not_match_only_what_the_address_shows(endpoint: Endpoint) -> None:
     """Two keys with the same first 15 bytes share an address: that is the protocol's, not the check's."""
-    endpoint.inbound(PEER_KEY[:15] + bytes(17), ipv6(PEER, OWN), NOW)
+    endpoint.inbound(PEER_KEY[:15] + bytes(17), ipv6(PEER, OWN))
     assert len(endpoint.take_local()) == 1
 
 
 @pytest.mark.parametrize("payload", [b"", PACKET[:39], PACKET[:-1], PACKET + b"!", b"\x01" + PACKET[1:]])
 def test_other_payloads_are_dropped(endpoint: Endpoint, payload: bytes) -> None:
-    endpoint.inbound(OWN_KEY, memoryview(payload), NOW)
+    endpoint.inbound(OWN_KEY, memoryview(payload))
     assert endpoint.take_local() == []
     assert _counted(endpoint) == {"in_malformed": 1}
 
@@ -270,5 +270,5 @@ def test_whatever_comes_is_passed_on_or_counted(data: bytes) -> None:
     endpoint.outbound([data], NOW)
     endpoint.take_local()
     assert len(forwarder.sent) + sum(endpoint.drops().values()) == 1
-    endpoint.inbound(PEER_KEY, memoryview(data), NOW)
+    endpoint.inbound(PEER_KEY, memoryview(data))
     assert len(forwarder.sent) + len(endpoint.take_local()) + sum(endpoint.drops().values()) == 2
