@@ -256,6 +256,11 @@ class Daemon:
             admin=str(config.admin.socket) if config.admin.enabled else "none",
             config=str(self._loaded.source or "defaults"),
         )
+        if not config.listen and not config.connect:
+            _log.warning(
+                "this node neither listens nor connects, so it is alone",
+                remedy="name a peer under connect, or add one with pineconectl add-peer",
+            )
 
 
 def _seconds() -> float:

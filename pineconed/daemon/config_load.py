@@ -110,7 +110,10 @@ def _read(path: Path | None) -> tuple[str, Path | None]:
             f"{wanted}: there is no such file; `pineconed genconf` prints one to start from"
         ) from None
     except OSError as error:
-        raise ConfigError(f"{wanted}: cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{wanted}: cannot be read: {error.strerror}; run as a user who may read it, or name another "
+            "file with --config"
+        ) from error
     if len(raw) > _MAX_FILE:
         raise ConfigError(f"{wanted}: is larger than 1 MiB, so it is hardly a configuration file")
     return _decode(raw, wanted), wanted

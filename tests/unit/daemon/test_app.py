@@ -158,6 +158,14 @@ def test_it_opens_tells_lives_and_closes(config: Loaded, lines: Lines, loops: Lo
     assert lines[-1]["event"] == "pineconed has stopped"
 
 
+def test_a_node_that_nobody_can_meet_is_told_so(config: Loaded, lines: Lines) -> None:
+    alone = "this node neither listens nor connects, so it is alone"
+    live(changed(config, listen=("127.0.0.1:0",)))
+    assert not lines_of(lines, alone)
+    live(config)
+    assert len(lines_of(lines, alone)) == 1
+
+
 def test_stopping_twice_is_stopping_once(config: Loaded) -> None:
     async def stop(daemon: Daemon) -> None:
         daemon.stop()
