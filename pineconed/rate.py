@@ -6,15 +6,18 @@ ROUNDING = 1e-6
 
 
 class TokenBucket:
-    """Lets `rate` of something a second pass, and up to `burst` at once after a quiet time."""
+    """Lets `rate` of something a second pass, and up to `burst` at once after a quiet time.
+
+    It is full at first, unless it is said what it holds at the moment `now`.
+    """
 
     __slots__ = ("_burst", "_rate", "_tokens", "_updated")
 
-    def __init__(self, rate: float, burst: float) -> None:
+    def __init__(self, rate: float, burst: float, tokens: float | None = None, now: float = 0.0) -> None:
         self._rate = rate
         self._burst = burst
-        self._tokens = burst
-        self._updated = 0.0
+        self._tokens = burst if tokens is None else tokens
+        self._updated = now
 
     def spend(self, amount: float, now: float) -> float:
         """Spend, and return 0; or spend nothing, and return how many seconds to wait for enough.
@@ -28,3 +31,7 @@ class TokenBucket:
             return wait
         self._tokens -= amount
         return 0.0
+
+    def give_back(self, amount: float) -> None:
+        """Undo a `spend`."""
+        self._tokens += amount

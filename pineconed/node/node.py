@@ -286,7 +286,7 @@ class Node:
         self._by_port[port] = link
         self._queues.add(port)
         self._events.append(LinkUp(link.number, port, public_key))
-        self._router.add_peer(port, public_key, link.options.peer_type)
+        self._router.add_peer(port, public_key, link.options.peer_type, now)
         self._arm(link)
         return port
 

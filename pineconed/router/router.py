@@ -25,6 +25,7 @@ from pineconed.router.verification import (
     AnnouncementVerifier,
     SignatureBudget,
     check_announcement,
+    common_budget,
 )
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.announcement import Announcement, decode_announcement
@@ -77,6 +78,7 @@ class Router:
         self._table = table
         self._events = events
         self._announcements = AnnouncementVerifier(verifier)
+        self._common_budget = common_budget()
         self._budgets: dict[int, SignatureBudget] = {}
         self._waiting: dict[int, _Waiting] = {}
         self._upkeep_at = now.seconds + UPKEEP_INTERVAL
@@ -87,10 +89,10 @@ class Router:
         """Begin as the root of our own tree."""
         self.tree.start(now.seconds)
 
-    def add_peer(self, port: int, public_key: bytes, peer_type: PeerType) -> None:
+    def add_peer(self, port: int, public_key: bytes, peer_type: PeerType, now: Now) -> None:
         """A handshake is done: greet the peer with our announcement. Its queue must exist."""
         peer = self.peers[port] = Peer(port, public_key, peer_type)
-        self._budgets[port] = SignatureBudget()
+        self._budgets[port] = SignatureBudget(self._common_budget, now.seconds)
         self._table.set_peer(port, public_key, peer_type, peer.live, None)
         self.tree.greet(peer)
 

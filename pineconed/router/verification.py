@@ -17,6 +17,24 @@ SIGNATURES_PER_SECOND = 500.0
 SIGNATURE_BURST = 500.0
 """What an idle peering may save up."""
 
+COMMON_PER_SECOND = 3000.0
+"""Budget of all peerings together: a third of a processor, with what a stored bootstrap costs besides."""
+
+COMMON_BURST = 1000.0
+"""What all peerings together may save up."""
+
+COMMON_PAUSE = 1.0
+"""Seconds that an announcement waits when the budget of all is used up, since to look at one costs too."""
+
+RESERVE_PER_SECOND = 10.0
+"""What a peering may spend whatever the others do: the bootstraps of fifty nodes."""
+
+RESERVE_BURST = 300.0
+"""What a peering may save up of its reserve; more than the longest announcement costs."""
+
+RESERVE_START = 30.0
+"""What there is of it at first: an announcement from twenty hops away."""
+
 REMEMBERED_PREFIXES = 8192
 """How many verified announcement prefixes are remembered, in all."""
 
@@ -27,13 +45,34 @@ MAX_HOPS = 255
 """Hops above which an announcement counts as not announced."""
 
 
-class SignatureBudget(TokenBucket):
-    """The signatures that one peering may have us verify; full at first."""
+def common_budget() -> TokenBucket:
+    """The signatures that all peerings of a node together may have it verify; full at first."""
+    return TokenBucket(COMMON_PER_SECOND, COMMON_BURST)
 
-    __slots__ = ()
 
-    def __init__(self) -> None:
-        super().__init__(SIGNATURES_PER_SECOND, SIGNATURE_BURST)
+class SignatureBudget:
+    """The signatures that one peering may have us verify.
+
+    They are also taken from what is `common` to all peerings or, when that is used up, from a small reserve
+    of this one, which is nearly empty at first. So neither many peerings nor one that comes again and again
+    take the processor from everybody, nor from honest peers the little that they need.
+    """
+
+    __slots__ = ("_common", "_own", "_reserve")
+
+    def __init__(self, common: TokenBucket, now: float) -> None:
+        self._own = TokenBucket(SIGNATURES_PER_SECOND, SIGNATURE_BURST)
+        self._common = common
+        self._reserve = TokenBucket(RESERVE_PER_SECOND, RESERVE_BURST, RESERVE_START, now)
+
+    def spend(self, signatures: int, now: float) -> float:
+        """Spend, and return 0; or spend nothing, and return how many seconds to wait before asking again."""
+        if wait := self._own.spend(signatures, now):
+            return wait
+        if not self._common.spend(signatures, now) or not self._reserve.spend(signatures, now):
+            return 0.0
+        self._own.give_back(signatures)
+        return COMMON_PAUSE
 
 
 def check_announcement(update: Announcement, peer_key: bytes, last: Announcement | None) -> None:

@@ -82,7 +82,7 @@ class Desk:
     def add(self, port: int, signer: Signer, peer_type: PeerType = PeerType.REMOTE) -> None:
         """Connect a peer and listen to its greeting."""
         self.queues.add(port)
-        self.router.add_peer(port, signer.public_key, peer_type)
+        self.router.add_peer(port, signer.public_key, peer_type, self.now)
 
     def remove(self, port: int) -> None:
         self.router.remove_peer(port, self.now)

@@ -5,7 +5,15 @@ import pytest
 
 from pineconed.router import verification
 from pineconed.router.errors import PeerFaultError
-from pineconed.router.verification import AnnouncementVerifier
+from pineconed.router.verification import (
+    COMMON_BURST,
+    COMMON_PER_SECOND,
+    RESERVE_PER_SECOND,
+    RESERVE_START,
+    AnnouncementVerifier,
+    SignatureBudget,
+    common_budget,
+)
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.wire.announcement import Announcement, append_hop
 from pineconed.wire.root import Root
@@ -30,6 +38,27 @@ def long_announcement(hops: int, last: Ed25519Signer, sequence: int = 1) -> Anno
     for signer in (STRONGEST, *invented, last):
         update = append_hop(update, 1, signer)
     return update
+
+
+def test_many_peerings_share_one_budget_and_each_keeps_a_reserve() -> None:
+    common = common_budget()
+    honest, *crowd = (SignatureBudget(common, 0.0) for _ in range(65))
+    spent = 0
+    for tenth in range(301):
+        for stranger in crowd:
+            spent += sum(not stranger.spend(1, tenth / 10) for _ in range(51))
+    assert spent <= 30 * (COMMON_PER_SECOND + 64 * RESERVE_PER_SECOND) + COMMON_BURST + 64 * RESERVE_START
+    assert honest.spend(265, 30.0) == 0.0
+    assert crowd[0].spend(265, 30.0) > 0.0
+
+
+def test_a_peering_that_comes_again_and_again_gets_no_budget_of_its_own() -> None:
+    common = common_budget()
+    spent = 0
+    for _ in range(100):
+        budget = SignatureBudget(common, 0.0)
+        spent += sum(not budget.spend(1, 0.0) for _ in range(501))
+    assert spent == COMMON_BURST + 98 * RESERVE_START
 
 
 def test_prefixes_are_verified_once() -> None:
