@@ -340,14 +340,19 @@ class Node:
             self._queues[port].push_protocol(KEEPALIVE)
 
     def _update_liveness(self, now: float) -> None:
-        """Prefer, among several peerings to one node, those that were heard from lately."""
+        """Prefer, among several peerings to one node, those that were heard from lately.
+
+        Only one that has announced itself can take the place of another: it leads somewhere, and it takes
+        more than a handshake, which can be a recorded one.
+        """
         newest: dict[bytes, float] = {}
         for port, link in self._by_port.items():
-            key = self._router.peers[port].public_key
-            newest[key] = max(newest.get(key, 0.0), link.peering.last_heard)
+            peer = self._router.peers[port]
+            if peer.heard is not None:
+                newest[peer.public_key] = max(newest.get(peer.public_key, 0.0), link.peering.last_heard)
         for port, link in self._by_port.items():
             heard = link.peering.last_heard
-            outdone = newest[self._router.peers[port].public_key] > heard
+            outdone = newest.get(self._router.peers[port].public_key, 0.0) > heard
             self._router.set_live(port, not (outdone and now - heard >= LIVENESS_SILENCE))
 
     # Pictures for the admin API

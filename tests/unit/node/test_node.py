@@ -257,6 +257,18 @@ def test_a_silent_peering_gives_way_to_another_one_to_the_same_node() -> None:
     assert rig.nodes[0].route(HIGH.public_key, rig.now).next_port == 1
 
 
+def test_a_silent_peering_does_not_give_way_to_one_that_announced_nothing() -> None:
+    rig = Rig(LOW)
+    first, replayed = Stranger(rig, HIGH), Stranger(rig, HIGH)
+    for peer in (first, replayed):
+        peer.shake_hands()
+    first.announce()
+    for _ in range(3):
+        rig.advance(1)
+        replayed.say(KEEPALIVE)
+        assert rig.nodes[0].route(HIGH.public_key, rig.now).next_port == 1
+
+
 def test_a_delayed_bad_announcement_ends_its_peering_by_timer() -> None:
     rig = Rig(LOW)
     peer = Stranger(rig, HIGH)
