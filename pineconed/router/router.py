@@ -130,7 +130,7 @@ class Router:
         """Take a tree announcement. Raises `CodecError` or `PeerFaultError` where it ends the peering."""
         peer = self.peers[port]
         update = decode_announcement(frame.payload)
-        check_announcement(update, peer.public_key, peer.heard.announcement if peer.heard else None)
+        check_announcement(update, peer.public_key, self._last_announced(peer))
         if len(update.hops) > MAX_HOPS:
             self.dropped["announcement_too_long"] += 1
             self._waiting.pop(port, None)
@@ -157,6 +157,12 @@ class Router:
         else:
             self.dropped[verdict] += 1
         return verdict
+
+    def _last_announced(self, peer: Peer) -> Announcement | None:
+        """What the peer said last, even if that still waits: the rules are about what it sent."""
+        if waiting := self._waiting.get(peer.port):
+            return waiting.update
+        return peer.heard.announcement if peer.heard else None
 
     def _verify_and_hear(self, peer: Peer, update: Announcement, now: Now) -> None:
         hops = self._announcements.unverified(update)

@@ -105,6 +105,10 @@ class Tree:
             new_sequence=update.root.sequence,
             last_sequence=followed.root.sequence,
         )
+        if action is Action.DROP and peer is self.parent:
+            # An older sequence of its root: only what we skipped for want of budget made it acceptable, and
+            # that was another root, for which we would have left this parent.
+            action = Action.BECOME_ROOT_AND_WAIT
         return self._act(action, peer, now)
 
     def forget(self, peer: Peer, now: float) -> bool:

@@ -115,6 +115,21 @@ def test_beyond_the_budget_the_newest_announcement_waits() -> None:
     assert desk.root.sequence == 5
 
 
+def test_an_older_sequence_behind_another_root_is_fine_though_that_root_only_waits() -> None:
+    """A flood behind an honest peer exhausts the budget of that peer, who must not pay for it."""
+    desk = Desk()
+    desk.add(1, SIGNERS[8])
+    desk.hear(1, announcement(STRONGEST, SIGNERS[8], sequence=9))
+    assert desk.router._budgets[1].spend(470, desk.seconds) == 0.0
+    desk.hear(1, long_announcement(60, SIGNERS[8], sequence=10))
+    desk.hear(1, announcement(SIGNERS[8], sequence=50))
+    desk.hear(1, announcement(STRONGEST, SIGNERS[8], sequence=7))
+    desk.advance(0.2)
+    assert desk.root == Root(OWN.public_key, desk.router.tree.sequence)
+    desk.advance(1.1)
+    assert desk.root == Root(STRONGEST.public_key, 7)
+
+
 def test_a_delayed_announcement_may_turn_out_bad() -> None:
     desk = Desk()
     desk.add(1, WEAKEST)
