@@ -13,7 +13,7 @@ class Link:
     """One byte stream, with its counters.
 
     `port` is None until the handshake is done; `greeting` is our side of that. `opened_at` and `timer_at`,
-    the only timer of the link that counts, are in seconds.
+    the only timer of the link that counts, are in seconds. `busy` says that its last turn took many frames.
     """
 
     number: int
@@ -23,6 +23,7 @@ class Link:
     opened_at: float
     port: int | None = None
     announced: bool = False
+    busy: bool = False
     timer_at: float = 0.0
     rx_bytes: int = 0
     tx_bytes: int = 0

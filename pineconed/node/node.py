@@ -52,8 +52,14 @@ from pineconed.wire.frame import (
     decode_frame,
 )
 
+FRAMES_A_ROUND = 1024
+"""Frames that busy links share before each of them has had its turn, so that many do not hold up the rest."""
+
 MAX_FRAMES_A_TURN = 256
-"""Frames that one `receive` handles before it lets the others have their turn."""
+"""Frames that one `receive` handles at the most before it lets the others have their turn."""
+
+MIN_FRAMES_A_TURN = 8
+"""Frames that one `receive` handles however many links are busy; a link that needs no more is not busy."""
 
 LIVENESS_SILENCE = 2.0
 """Seconds of silence after which another peering to the same node is preferred (protocol section 6)."""
@@ -114,6 +120,8 @@ class Node:
         self._greetings: dict[int, Link] = {}
         self._timers: list[tuple[float, int]] = []
         self._last_link = 0
+        self._busy = 0
+        self._frames_a_turn = MAX_FRAMES_A_TURN
 
     # Inputs
 
@@ -227,8 +235,11 @@ class Node:
         """Per-packet path: traffic goes straight to the forwarder, all else to the router."""
         seconds = now.seconds
         forward = self._forwarder.forward
-        frames, consumed = link.peering.split(view, MAX_FRAMES_A_TURN, seconds)
-        link.rx_frames += len(frames)
+        frames, consumed = link.peering.split(view, self._frames_a_turn, seconds)
+        count = len(frames)
+        link.rx_frames += count
+        if (count > MIN_FRAMES_A_TURN or consumed < len(view)) is not link.busy:
+            self._note_busy(link, not link.busy)
         try:
             for frame in frames:
                 if frame[5] == FrameType.TRAFFIC:
@@ -238,6 +249,13 @@ class Node:
         finally:
             self._deliver()
         return consumed
+
+    def _note_busy(self, link: Link, busy: bool) -> None:
+        """Divide the round among the busy links."""
+        link.busy = busy
+        self._busy += 1 if busy else -1
+        share = FRAMES_A_ROUND // max(1, self._busy)
+        self._frames_a_turn = max(MIN_FRAMES_A_TURN, min(MAX_FRAMES_A_TURN, share))
 
     def _deliver(self) -> None:
         deliver = self._endpoint.inbound
@@ -309,6 +327,8 @@ class Node:
     def _drop(self, link: Link, reason: str, now: Now) -> None:
         del self._links[link.number]
         self._greetings.pop(link.number, None)
+        if link.busy:
+            self._note_busy(link, busy=False)
         if link.port is not None:
             del self._by_port[link.port]
             self._router.remove_peer(link.port, now)

@@ -354,3 +354,19 @@ def test_tree_and_snake_are_shown() -> None:
     assert rig.nodes[0].tree(rig.now).parent_key == HIGH.public_key
     assert [e.public_key for e in rig.nodes[1].snake(rig.now, None, 10).entries] == [LOW.public_key]
     assert rig.nodes[0].status(rig.now).counters["bootstraps_sent"] == 1
+
+
+def test_busy_links_share_a_round_and_a_quiet_one_gets_through_it() -> None:
+    rig = Rig(SIGNERS[0])
+    crowd = [Stranger(rig, Ed25519Signer(n.to_bytes(32))) for n in range(1000, 1100)]
+    for stranger in crowd:
+        stranger.shake_hands()
+    flood = KEEPALIVE * 300
+    assert crowd[0].say(flood) == 256 * len(KEEPALIVE)
+    for stranger in crowd:
+        stranger.say(flood)
+    assert {stranger.say(flood) for stranger in crowd} == {1024 // 100 * len(KEEPALIVE)}
+    for stranger in crowd[2:]:
+        rig.nodes[0].remove_link(stranger.link, "gone", rig.now)
+    assert crowd[1].say(flood) == 256 * len(KEEPALIVE)
+    assert crowd[1].say(KEEPALIVE) == len(KEEPALIVE)
