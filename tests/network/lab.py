@@ -268,10 +268,14 @@ class Link:
         """Cut silently: from now on no packet passes in either direction."""
         self._rules("drop", "drop")
 
-    def reset(self) -> None:
-        """Cut loudly: connections across the link are reset at once and every new one is."""
+    def refuse(self) -> None:
+        """Cut loudly: connections across the link are reset at once and every new one is refused."""
         refuse = "meta l4proto tcp tcp flags & rst == 0 reject with tcp reset"
         self._rules(refuse, refuse)
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset the connections across the link; new ones can be made."""
         for end in (self.a, self.b):
             with contextlib.suppress(LabError):
                 end.run("ss", "-K", "-t", "dst", self.address(self.other(end)))
@@ -294,7 +298,7 @@ class Link:
         self.cut = inbound
 
     def heal(self) -> None:
-        """Undo `drop` or `reset`."""
+        """Undo `drop` or `refuse`."""
         if self.cut is None:
             return
         for end in (self.a, self.b):

@@ -25,14 +25,14 @@ def test_silent_cut_stops_packets_and_heals(lab: Lab) -> None:
     a.run(*command)
 
 
-def test_reset_ends_connections_and_refuses_new_ones(lab: Lab) -> None:
+def test_refusal_ends_connections_and_refuses_new_ones(lab: Lab) -> None:
     a, b = lab.hosts("a b")
     link = lab.link(a, b)
     with b.open_socket() as listener:
         listener.bind((link.address(b), 5000))
         listener.listen()
         with a.connect(link.address(b), 5000) as dialled, listener.accept()[0] as accepted:
-            link.reset()
+            link.refuse()
             accepted.settimeout(2)
             with pytest.raises(OSError):  # noqa: PT011 (reset on one side, aborted on the other)
                 read_or_raise(accepted)

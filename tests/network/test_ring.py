@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ring of five loses the link that its traffic uses, ten times silently and ten times with a reset."""
+"""A ring of five loses the link that its traffic uses: silently, by a reset, and by a link that refuses.
+
+After a reset the peering can be dialled again at once; a link that refuses stays away like one that is silent,
+but both ends know it at once.
+"""
 
 import random
 import statistics
@@ -75,11 +79,13 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
         yield Ring(nodes, links)
 
 
-def outages(ring: Ring, cut: Callable[[Link], None], seed: int, whole: Callable[[], None]) -> list[float]:
-    """Cut a link in use `CUTS` times and return how long ping was away, in seconds."""
+def outages(
+    ring: Ring, cut: Callable[[Link], None], seed: int, whole: Callable[[], None], cuts: int = CUTS
+) -> list[float]:
+    """Cut a link in use some times and return how long ping was away, in seconds."""
     chance = random.Random(seed)
     found = []
-    for number in range(CUTS):
+    for number in range(cuts):
         whole()
         source, target = ring.nodes[number % SIZE], ring.nodes[(number + 2) % SIZE]
         link = chance.choice(ring.links_in_use(source, target))
@@ -122,3 +128,9 @@ def test_cuts_by_reset(ring: Ring) -> None:
     seconds = outages(ring, Link.reset, 2, lambda: whole_again(ring))
     print(report("ten cuts by reset", seconds))
     assert max(seconds) <= 5
+
+
+def test_cuts_by_refusal(ring: Ring) -> None:
+    seconds = outages(ring, Link.refuse, 3, lambda: whole_again(ring), cuts=5)
+    print(report("five links that refuse", seconds))
+    assert max(seconds) <= 13
