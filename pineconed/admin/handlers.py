@@ -18,7 +18,7 @@ from pineconed.admin.rates import RateMeter, Sample
 from pineconed.admin.rows import down_row, peering_row, root_row, snake_row, source_name, tree_row
 from pineconed.admin.sources import DialFacts, LogLevels, NodeSource, PeerList, StreamSource
 from pineconed.clock import Now
-from pineconed.router.snapshots import PeeringSnapshot
+from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.wire.handshake import VERSION as PROTOCOL_VERSION
 
 MAX_CONFIGURED_PEERS = 253

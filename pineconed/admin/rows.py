@@ -8,7 +8,8 @@ from typing import cast
 from pineconed.admin import schema
 from pineconed.admin.identifier import address_text
 from pineconed.admin.sources import DialFacts, StreamFacts
-from pineconed.router import snapshots
+from pineconed.node.snapshots import PeeringSnapshot
+from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
 
 
@@ -27,7 +28,7 @@ def _hex(key: bytes | None) -> str | None:
 
 
 def peering_row(
-    peering: snapshots.PeeringSnapshot,
+    peering: PeeringSnapshot,
     dial: DialFacts | None,
     stream: StreamFacts | None,
     rates: tuple[float, float] | None,
@@ -108,7 +109,7 @@ def down_row(dial: DialFacts) -> schema.Peer:
     )
 
 
-def tree_row(tree: snapshots.TreeSnapshot) -> schema.Tree:
+def tree_row(tree: TreeSnapshot) -> schema.Tree:
     """The spanning tree as this node sees it."""
     return schema.Tree(
         root=root_row(tree.root),
@@ -121,7 +122,7 @@ def tree_row(tree: snapshots.TreeSnapshot) -> schema.Tree:
     )
 
 
-def _tree_peer_row(peer: snapshots.TreePeer) -> schema.TreePeer:
+def _tree_peer_row(peer: TreePeer) -> schema.TreePeer:
     return schema.TreePeer(
         port=peer.port,
         public_key=peer.public_key.hex(),
@@ -134,7 +135,7 @@ def _tree_peer_row(peer: snapshots.TreePeer) -> schema.TreePeer:
     )
 
 
-def snake_row(snake: snapshots.SnakeSnapshot) -> schema.Snake:
+def snake_row(snake: SnakeSnapshot) -> schema.Snake:
     """A page of the snake table."""
     return schema.Snake(
         descending=_entry_row(snake.descending) if snake.descending else None,
@@ -145,7 +146,7 @@ def snake_row(snake: snapshots.SnakeSnapshot) -> schema.Snake:
     )
 
 
-def _entry_row(entry: snapshots.SnakeEntry) -> schema.SnakeEntry:
+def _entry_row(entry: SnakeEntry) -> schema.SnakeEntry:
     return schema.SnakeEntry(
         public_key=entry.public_key.hex(),
         address=address_text(entry.public_key),

@@ -12,13 +12,8 @@ from typing import Protocol
 
 from pineconed.admin.schema import LevelName
 from pineconed.clock import Now
-from pineconed.router.snapshots import (
-    NodeStatus,
-    PeeringSnapshot,
-    RouteSnapshot,
-    SnakeSnapshot,
-    TreeSnapshot,
-)
+from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
+from pineconed.router.snapshots import SnakeSnapshot, TreeSnapshot
 
 
 class NodeSource(Protocol):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The complete sans-IO node: composition of the rooms below, inputs, outputs, pictures for the admin API."""
+"""The complete sans-IO node: composition of the rooms below, inputs, outputs, snapshots for the admin API."""
 
 from pineconed.node.node import Node
 

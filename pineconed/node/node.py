@@ -21,7 +21,14 @@ from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.node.link import Link
 from pineconed.node.parts import Parts
-from pineconed.node.picture import node_status, peering_snapshot, route_snapshot
+from pineconed.node.snapshots import (
+    NodeStatus,
+    PeeringSnapshot,
+    RouteSnapshot,
+    node_status,
+    peering_snapshot,
+    route_snapshot,
+)
 from pineconed.overlay.address import address_of
 from pineconed.overlay.endpoint import Endpoint
 from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
@@ -29,17 +36,10 @@ from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
 from pineconed.router.events import CloseLink, Event, LinkAnnounced, LinkDown, LinkUp, PeerMisbehaved
 from pineconed.router.peer import LinkOptions
-from pineconed.router.picture import snake_snapshot, tree_snapshot
 from pineconed.router.ports import PortAllocator
 from pineconed.router.router import Router
 from pineconed.router.snake import BootstrapVerdict
-from pineconed.router.snapshots import (
-    NodeStatus,
-    PeeringSnapshot,
-    RouteSnapshot,
-    SnakeSnapshot,
-    TreeSnapshot,
-)
+from pineconed.router.snapshots import SnakeSnapshot, TreeSnapshot, snake_snapshot, tree_snapshot
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
@@ -375,7 +375,7 @@ class Node:
             outdone = newest.get(self._router.peers[port].public_key, 0.0) > heard
             self._router.set_live(port, not (outdone and now - heard >= LIVENESS_SILENCE))
 
-    # Pictures for the admin API
+    # Snapshots for the admin API
 
     def status(self, now: Now) -> NodeStatus:
         """The node as a whole."""

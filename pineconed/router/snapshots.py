@@ -1,59 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read-only pictures of a node for the admin API. Keys are raw bytes, times seconds, sizes bytes."""
+"""Snapshots of the control plane for the admin API, taken without changing anything.
 
+Keys are raw bytes, times seconds.
+"""
+
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Literal
 
-from pineconed.router.peer import Direction, PeerType
+from pineconed.router.peer import by_port
+from pineconed.router.router import Router
+from pineconed.router.snake import Entry
 from pineconed.wire.coordinates import Coords
 from pineconed.wire.root import Root
-from pineconed.wire.watermark import Watermark
 
-
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
-    """The node as a whole. `drops` counts by cause what was dropped, `counters` everything else."""
-
-    public_key: bytes
-    address: bytes
-    coords: Coords
-    root: Root
-    parent: bytes | None
-    peers: int
-    uptime_seconds: float
-    drops: dict[str, int]
-    counters: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class PeeringSnapshot:
-    """One link; `port` and what follows from the handshake is None until that is done."""
-
-    link: int
-    port: int | None
-    public_key: bytes | None
-    peer_type: PeerType
-    zone: str
-    uri: str
-    direction: Direction
-    configured: bool
-    state: Literal["handshake", "up"]
-    uptime_seconds: float
-    idle_seconds: float
-    announced: bool
-    is_parent: bool
-    coords: Coords | None
-    root: Root | None
-    rx_bytes: int
-    tx_bytes: int
-    rx_traffic_bytes: int
-    tx_traffic_bytes: int
-    rx_protocol_bytes: int
-    tx_protocol_bytes: int
-    rx_frames: int
-    tx_frames: int
-    queued_bytes: int
-    drops: dict[str, int]
+MAX_ROWS = 1000
+"""Rows that one snapshot holds at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +66,60 @@ class SnakeSnapshot:
     next_cursor: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class RouteSnapshot:
-    """Where a traffic frame for a key would leave, and why, in words."""
+def tree_snapshot(router: Router, now: float) -> TreeSnapshot:
+    """Our place in the tree and what each peer announced; `now` in seconds."""
+    tree = router.tree
+    parent = tree.parent
+    heard = parent.heard if parent else None
+    return TreeSnapshot(
+        root=tree.root,
+        coords=tree.coords,
+        parent_port=parent.port if parent else None,
+        parent_key=parent.public_key if parent else None,
+        parent_age_seconds=now - heard.received_at if heard else None,
+        path=[(hop.public_key, hop.port) for hop in tree.followed.hops],
+        peers=_tree_peers(router, now),
+    )
 
-    destination_key: bytes
-    method: Literal["local", "snake", "tree", "none"]
-    next_port: int | None
-    next_key: bytes | None
-    watermark: Watermark
-    explanation: str
+
+def _tree_peers(router: Router, now: float) -> list[TreePeer]:
+    return [
+        TreePeer(
+            port=peer.port,
+            public_key=peer.public_key,
+            root=peer.heard.root,
+            coords=peer.heard.announcement.peer_coords,
+            order=peer.heard.order,
+            age_seconds=now - peer.heard.received_at,
+            is_parent=peer is router.tree.parent,
+        )
+        for peer in by_port(router.peers)
+        if peer.heard
+    ]
+
+
+def snake_snapshot(router: Router, now: float, after: bytes | None, limit: int) -> SnakeSnapshot:
+    """The paths whose keys follow `after` (None: from the first), at most `limit` and `MAX_ROWS`."""
+    snake = router.snake
+    keys = sorted(snake.entries)
+    start = 0 if after is None else bisect_right(keys, after)
+    page = keys[start : start + min(limit, MAX_ROWS)]
+    more = start + len(page) < len(keys)
+    return SnakeSnapshot(
+        descending=_row(snake.descending, now) if snake.descending else None,
+        entries=[_row(snake.entries[key], now) for key in page],
+        total=len(keys),
+        limit=snake.shares.limit,
+        next_cursor=page[-1] if more and page else None,
+    )
+
+
+def _row(entry: Entry, now: float) -> SnakeEntry:
+    return SnakeEntry(
+        public_key=entry.public_key,
+        sequence=entry.sequence,
+        source_port=entry.source,
+        destination_port=entry.destination,
+        age_seconds=now - entry.last_seen,
+        root=entry.root,
+    )

@@ -13,17 +13,10 @@ from pineconed.admin.handlers import AdminBackend
 from pineconed.admin.schema import LevelName
 from pineconed.admin.server import AdminServer
 from pineconed.clock import Now
+from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
 from pineconed.overlay.address import address_of
 from pineconed.router.peer import Direction, PeerType
-from pineconed.router.snapshots import (
-    NodeStatus,
-    PeeringSnapshot,
-    RouteSnapshot,
-    SnakeEntry,
-    SnakeSnapshot,
-    TreePeer,
-    TreeSnapshot,
-)
+from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
 from pineconed.wire.watermark import FULL
 

@@ -1,16 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the node for the admin API, taken without changing anything."""
+"""Snapshots of the node for the admin API, taken without changing anything.
 
-from typing import NamedTuple
+Keys are raw bytes, times seconds, sizes bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from pineconed.dataplane.forward import acceptable
 from pineconed.dataplane.next_hop import LOCAL, next_hop_snake
 from pineconed.node.link import Link
 from pineconed.node.parts import Parts
 from pineconed.overlay.address import address_of, destination_key_of
-from pineconed.router.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
+from pineconed.router.peer import Direction, PeerType
+from pineconed.wire.coordinates import Coords
 from pineconed.wire.keys import KEY_PADDING, KEY_PREFIX_LENGTH
+from pineconed.wire.root import Root
 from pineconed.wire.watermark import FULL, Watermark
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """The node as a whole. `drops` counts by cause what was dropped, `counters` everything else."""
+
+    public_key: bytes
+    address: bytes
+    coords: Coords
+    root: Root
+    parent: bytes | None
+    peers: int
+    uptime_seconds: float
+    drops: dict[str, int]
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PeeringSnapshot:
+    """One link; `port` and what follows from the handshake is None until that is done."""
+
+    link: int
+    port: int | None
+    public_key: bytes | None
+    peer_type: PeerType
+    zone: str
+    uri: str
+    direction: Direction
+    configured: bool
+    state: Literal["handshake", "up"]
+    uptime_seconds: float
+    idle_seconds: float
+    announced: bool
+    is_parent: bool
+    coords: Coords | None
+    root: Root | None
+    rx_bytes: int
+    tx_bytes: int
+    rx_traffic_bytes: int
+    tx_traffic_bytes: int
+    rx_protocol_bytes: int
+    tx_protocol_bytes: int
+    rx_frames: int
+    tx_frames: int
+    queued_bytes: int
+    drops: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSnapshot:
+    """Where a traffic frame for a key would leave, and why, in words."""
+
+    destination_key: bytes
+    method: Literal["local", "snake", "tree", "none"]
+    next_port: int | None
+    next_key: bytes | None
+    watermark: Watermark
+    explanation: str
 
 
 def node_status(parts: Parts, now: float) -> NodeStatus:

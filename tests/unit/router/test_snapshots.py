@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of tree and snake for the admin API."""
+"""Snapshots of tree and snake for the admin API."""
 
-from pineconed.router.picture import snake_snapshot, tree_snapshot
+from pineconed.router.snapshots import snake_snapshot, tree_snapshot
 from tests.unit.router.desk import SIGNERS, STRONGEST, WEAKEST, Desk, bootstrap
 
 
