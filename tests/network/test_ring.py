@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ring of five loses the link that its traffic uses: silently, by a reset, and by a link that refuses.
 
-After a reset the peering can be dialled again at once; a link that refuses stays away like one that is silent,
-but both ends know it at once.
+After a reset the peering can be dialled again at once; a link that refuses stays away like one that is
+silent, but both ends know it at once.
 """
 
 import random
