@@ -20,6 +20,7 @@ from pineconed.dataplane.forward import Forwarder
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.node.link import Link
+from pineconed.node.liveness import liveness
 from pineconed.node.parts import Parts
 from pineconed.node.snapshots import (
     NodeStatus,
@@ -60,9 +61,6 @@ MAX_FRAMES_A_TURN = 256
 
 MIN_FRAMES_A_TURN = 8
 """Frames that one `receive` handles however many links are busy; a link that needs no more is not busy."""
-
-LIVENESS_SILENCE = 2.0
-"""Seconds of silence after which another peering to the same node is preferred (protocol section 6)."""
 
 SUSPECT_VERDICTS = frozenset(
     {
@@ -176,7 +174,8 @@ class Node:
             if link is not None and link.timer_at == due:
                 self._check(link, now)
         if now.seconds >= self._router.deadline():
-            self._update_liveness(now.seconds)
+            for port, live in liveness(self._by_port, self._router.peers, now.seconds):
+                self._router.set_live(port, live)
             for port, fault in self._router.handle_timer(now):
                 self._close(self._by_port[port], str(fault), now, remote_fault=True)
             self._note_announcements()
@@ -358,22 +357,6 @@ class Node:
         link.peering.last_sent = now.seconds
         if not self._queues[port].size:
             self._queues[port].push_protocol(KEEPALIVE)
-
-    def _update_liveness(self, now: float) -> None:
-        """Prefer, among several peerings to one node, those that were heard from lately.
-
-        Only one that has announced itself can take the place of another: it leads somewhere, and it takes
-        more than a handshake, which can be a recorded one.
-        """
-        newest: dict[bytes, float] = {}
-        for port, link in self._by_port.items():
-            peer = self._router.peers[port]
-            if peer.heard is not None:
-                newest[peer.public_key] = max(newest.get(peer.public_key, 0.0), link.peering.last_heard)
-        for port, link in self._by_port.items():
-            heard = link.peering.last_heard
-            outdone = newest.get(self._router.peers[port].public_key, 0.0) > heard
-            self._router.set_live(port, not (outdone and now - heard >= LIVENESS_SILENCE))
 
     # Snapshots for the admin API
 
