@@ -44,6 +44,7 @@ STOP_SECONDS = 1.5
 
 UPKEEP_SECONDS = 1.0
 STOPPING = "the daemon stops"
+GAVE_WAY = "too many handshakes at once: it gave way to another connection"
 
 _log = structlog.get_logger(__name__)
 
@@ -139,7 +140,7 @@ class Daemon:
             accepts_per_second=peering.accepts_per_second,
             accepts_burst=peering.accepts_burst,
         )
-        gate = AcceptGate(_seconds, limits, self._events.refused)
+        gate = AcceptGate(_seconds, limits, self._events.refused, lambda link: driver.detach(link, GAVE_WAY))
         driver.subscribe(gate.handle_event)
         for text in self._config.listen:
             await self._open_listener(text, gate, driver)

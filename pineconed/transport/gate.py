@@ -10,11 +10,16 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from pineconed.router.events import Event, LinkDown, LinkUp
 
 MAX_REMEMBERED = 4096
 """Sources whose rate of accepts is remembered after their last stream is gone."""
+
+
+DAWDLING = 2.0
+"""Seconds after which a handshake has taken longer than honest ones do."""
 
 
 class Refusal(StrEnum):
@@ -54,11 +59,19 @@ class _Source:
     links: int = 0
 
 
+class _HalfOpen(NamedTuple):
+    """A stream whose handshake is not done."""
+
+    source: _Source
+    since: float
+
+
 class AcceptGate:
     """Decides on every accepted stream and follows each one until it ends.
 
     `clock` gives seconds on any scale that only moves forward; `refused` is told the cause and the source
-    of each refusal, for the log. `refusals` counts them by cause.
+    of each refusal, for the log. `refusals` counts them by cause. When too many streams are half-open in all,
+    one that dawdles is closed by `give_way` for a new one, lest a few sources keep everybody else out.
     """
 
     def __init__(
@@ -66,12 +79,14 @@ class AcceptGate:
         clock: Callable[[], float],
         limits: AcceptLimits | None = None,
         refused: Callable[[Refusal, str], None] = lambda _cause, _source: None,
+        give_way: Callable[[int], None] = lambda _link: None,
     ) -> None:
         self._clock = clock
         self._limits = limits or AcceptLimits()
         self._refused = refused
         self._sources: dict[str, _Source] = {}
-        self._half_open: dict[int, str] = {}
+        self._give_way = give_way
+        self._half_open: dict[int, _HalfOpen] = {}
         self._links: dict[int, str] = {}
         self.accepted = 0
         self.refusals: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
@@ -100,7 +115,7 @@ class AcceptGate:
         source = self._refilled(name)
         source.half_open += 1
         source.links += 1
-        self._half_open[link] = name
+        self._half_open[link] = _HalfOpen(source, self._clock())
         self._links[link] = name
 
     def handle_event(self, event: Event) -> None:
@@ -114,9 +129,9 @@ class AcceptGate:
                 self._sources[name].links -= 1
 
     def _shake_hands(self, link: int) -> None:
-        name = self._half_open.pop(link, None)
-        if name is not None:
-            self._sources[name].half_open -= 1
+        stream = self._half_open.pop(link, None)
+        if stream is not None:
+            stream.source.half_open -= 1
 
     def _objection(self, source: _Source) -> Refusal | None:
         limits = self._limits
@@ -126,9 +141,20 @@ class AcceptGate:
             return Refusal.HALF_OPEN_SOURCE
         if source.tokens < 1:
             return Refusal.RATE_SOURCE
-        if len(self._half_open) >= limits.half_open:
+        if len(self._half_open) >= limits.half_open and not self._make_room(source):
             return Refusal.HALF_OPEN
         return None
+
+    def _make_room(self, newcomer: _Source) -> bool:
+        """Close the oldest half-open stream of the source with most of them, or else one that dawdles."""
+        most = max((stream.source.half_open for stream in self._half_open.values()), default=0)
+        for link, stream in self._half_open.items():
+            of_a_crowd = stream.source.half_open == most > newcomer.half_open + 1
+            if of_a_crowd or self._clock() - stream.since >= DAWDLING:
+                self._shake_hands(link)
+                self._give_way(link)
+                return True
+        return False
 
     def _refilled(self, name: str) -> _Source:
         """The record of a source with the tokens that it has now."""

@@ -54,6 +54,28 @@ def test_half_open_streams_are_bounded_in_all() -> None:
     assert gate.refusals[Refusal.HALF_OPEN] == 1
 
 
+def test_sources_that_hold_every_handshake_give_way_to_others() -> None:
+    clock, closed = Clock(), list[int]()
+    gate = AcceptGate(clock, AcceptLimits(half_open=4), give_way=closed.append)
+    for link in range(4):
+        assert come_in(gate, link, f"192.0.2.{link // 3}")
+    assert come_in(gate, 4, "192.0.2.2")
+    assert closed == [0]
+    gate.handle_event(down(0))
+    assert come_in(gate, 5, "192.0.2.2") is come_in(gate, 6, "192.0.2.0") is False
+    assert gate.half_open == 4
+    clock.now += 1.9
+    assert not come_in(gate, 7, "192.0.2.2")
+    clock.now += 0.1
+    assert come_in(gate, 8, "192.0.2.2")
+    assert closed == [0, 1]
+    gate.handle_event(up(2))
+    for link in (1, 2, 3, 4, 8):
+        gate.handle_event(down(link))
+    assert gate.half_open == 0
+    assert not any(source.links or source.half_open for source in gate._sources.values())
+
+
 def test_all_streams_of_one_source_are_bounded() -> None:
     gate = AcceptGate(Clock(), AcceptLimits(links_per_source=3))
     for link in range(1, 4):
