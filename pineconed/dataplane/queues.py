@@ -153,7 +153,8 @@ class PeerQueue:
             self._budget.relieve()
 
     def _remove_protocol(self, frame: bytes) -> None:
-        self._protocol.remove(frame)
+        """Take out this very frame: an equal announcement may wait before another root's."""
+        del self._protocol[next(index for index, waiting in enumerate(self._protocol) if waiting is frame)]
         self.protocol_size -= len(frame)
         self._budget.used -= len(frame)
 

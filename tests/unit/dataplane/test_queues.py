@@ -2,6 +2,7 @@
 """Queues: order, fairness, bounds, and what is counted."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from pineconed.dataplane.queues import (
 )
 from pineconed.wire.announcement import Announcement, encode_announcement
 from pineconed.wire.frame import TreeAnnouncementFrame, encode_frame
+from pineconed.wire.framer import Framer
 from pineconed.wire.root import Root
 
 
@@ -142,6 +144,33 @@ def test_what_the_bound_takes_out_leaves_no_lower_sequence_behind_a_higher_one(q
     queue.push_announcement(announcement(MAX_ANNOUNCEMENTS - 1, 2))
     *kept, _, _ = (announcement(*root) for root in roots)
     assert taken(queue, 1 << 20) == b"".join([*kept, announcement(MAX_ANNOUNCEMENTS - 1, 2)])
+
+
+def test_of_two_equal_announcements_that_wait_the_later_one_is_taken_out(queue: PeerQueue) -> None:
+    for root in (1, 2, 1):
+        queue.push_announcement(announcement(root, 5))
+    queue.push_announcement(announcement(1, 6))
+    assert taken(queue, 1 << 20) == announcement(1, 5) + announcement(2, 5) + announcement(1, 6)
+    for root in range(100):
+        queue.push_announcement(announcement(root, 1))
+    assert queue.frames == MAX_ANNOUNCEMENTS
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.booleans()), max_size=60))
+def test_no_sequence_falls_while_lower_ones_are_excused(steps: list[tuple[int, int, bool]]) -> None:
+    """As the tree does it: before a lower sequence of the root last told goes another root, here number 9."""
+    queue, excuses, told, stream = Queues().add(1), 0, (0, 0), b""
+    for root, sequence, sends in steps:
+        if root == told[0] and sequence < told[1]:
+            excuses += 1
+            queue.push_announcement(announcement(9, excuses))
+        queue.push_announcement(announcement(root, sequence))
+        told = root, sequence
+        stream += taken(queue, 1) if sends else b""
+    frames, _ = Framer().split(memoryview(stream + taken(queue, 1 << 20)))
+    roots = [(frame[12], frame[44]) for frame in frames]
+    assert roots[-1:] == [told][: len(steps)]
+    assert all(a[0] != b[0] or a[1] <= b[1] for a, b in pairwise(roots))
 
 
 def test_an_announcement_is_always_taken(queue: PeerQueue) -> None:
