@@ -230,7 +230,7 @@ class Tree:
         """Put our own root between two announcements whose sequences would end the peering."""
         self.sequence += 1
         bare = self._onward(Announcement(Root(self.own_key, self.sequence), ()))
-        self._queues[peer.port].push_protocol(self._frame(peer, bare))
+        self._queues[peer.port].push_announcement(self._frame(peer, bare))
 
     def _frame(self, peer: Peer, signed: Onward) -> bytes:
         self.announcements_sent += 1

@@ -9,6 +9,7 @@ from pineconed.router.parent import ANNOUNCEMENT_TIMEOUT
 from pineconed.router.tree import ANNOUNCEMENT_INTERVAL
 from pineconed.signing import Ed25519Signer
 from pineconed.wire.announcement import Announcement
+from pineconed.wire.frame import HEADER_LENGTH, UnknownFrame, encode_frame
 from pineconed.wire.root import Root
 from tests.unit.router.desk import OWN, SIGNERS, START_MS, STRONGEST, WEAKEST, Desk, announcement
 
@@ -144,6 +145,19 @@ def test_lost_parent_is_replaced_even_by_a_lower_sequence_which_is_excused_first
     assert told[-1] == Root(STRONGEST.public_key, 3)
     assert told[:-1] == [Root(OWN.public_key, told[0].sequence)]
     assert told[0].sequence > own_sequence
+
+
+def test_a_lower_sequence_is_excused_even_where_no_other_frame_finds_room() -> None:
+    desk = Desk()
+    desk.follow(1, STRONGEST, SIGNERS[7], sequence=4)
+    desk.follow(2, STRONGEST, SIGNERS[8], sequence=3)
+    desk.follow(3, WEAKEST)
+    filler = encode_frame(UnknownFrame(99, bytes(4096 - HEADER_LENGTH)))
+    while desk.queues[3].push_protocol(filler):
+        pass
+    desk.remove(1)
+    told = roots(desk.announced(3))
+    assert [root.public_key for root in told] == [OWN.public_key, STRONGEST.public_key]
 
 
 def test_lost_parent_without_another_makes_us_root_and_says_so() -> None:
