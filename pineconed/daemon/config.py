@@ -143,7 +143,7 @@ class PeeringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ge=1,
             le=65536,
             description="How many inbound connections may be in their first handshake (10 s at most) at the "
-            "same time; more are closed at once.",
+            "same time; beyond that those that dawdle or come in crowds are closed.",
         ),
     ] = 128
     half_open_per_source: Annotated[
