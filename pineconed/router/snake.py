@@ -40,6 +40,9 @@ the next bootstrap is due after 5 to 6 s, so a path that stands is always renewe
 MAX_ENTRIES = 32768
 """Paths that a node keeps, divided among its peerings."""
 
+COMMON_ENTRIES = MAX_ENTRIES // 2
+"""Of these, for whoever comes first: in an honest network most paths come by few peerings."""
+
 
 class BootstrapVerdict(StrEnum):
     """What became of a bootstrap that arrived."""
@@ -77,7 +80,7 @@ class Snake:
     ) -> None:
         self.entries: dict[bytes, Entry] = {}
         self.descending: Entry | None = None
-        self.shares = Shares(MAX_ENTRIES)
+        self.shares = Shares(MAX_ENTRIES, COMMON_ENTRIES)
         self.bootstraps_sent = 0
         self._own_key = signer.public_key
         self._payloads = PayloadSigner(signer)

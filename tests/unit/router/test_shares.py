@@ -31,3 +31,15 @@ def test_a_port_above_a_share_that_shrank_may_not_renew() -> None:
     fill(shares, port=1, peerings=1)
     assert not shares.admits(1, 3, holds_it=True)
     assert fill(shares, port=2, peerings=3) == 2
+
+
+def test_common_rows_are_for_whoever_comes_first_and_shares_are_kept_beside_them() -> None:
+    shares = Shares(limit=100, common=60)
+    assert fill(shares, port=1, peerings=3) == 60
+    assert fill(shares, port=2, peerings=3) == 10
+    assert not shares.admits(1, 3, holds_it=True)
+    shares.remove(1)
+    shares.remove(2)
+    for _ in range(10):
+        shares.remove(1)
+    assert shares.admits(1, 3, holds_it=False)

@@ -188,6 +188,7 @@ def test_a_full_share_refuses_new_keys_and_renews_old_ones(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk.router.snake.shares, "limit", 4)
+    monkeypatch.setattr(desk.router.snake.shares, "common", 0)
     assert take(desk, 2, bootstrap(LOW, desk.root)) is BootstrapVerdict.STORED
     assert take(desk, 2, bootstrap(LOWER_MID, desk.root)) is BootstrapVerdict.NO_ROOM
     assert take(desk, 2, bootstrap(LOW, desk.root, sequence=2)) is BootstrapVerdict.STORED
