@@ -5,6 +5,7 @@ The bare `host:port` of the reference means the same (protocol section 9). IPv6 
 brackets, with a zone if they need one: `tcp://[fe80::1%eth0]:7000`.
 """
 
+import contextlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -73,9 +74,20 @@ def _split_port(text: str, rest: str) -> tuple[str, int]:
     host, colon, port = rest.rpartition(":")
     if not colon or (rest.startswith("[") and not host.endswith("]")):
         raise UriError(f"{text!r}: no port; {FORM}")
+    if ":" in host and not host.startswith("["):
+        raise UriError(f"{text!r}: an IPv6 address needs brackets; {_in_brackets(host, rest)}")
     if not _PORT.fullmatch(port) or int(port) > 65535:
         raise UriError(f"{text!r}: port {port!r} is no number from 0 to 65535")
     return host, int(port)
+
+
+def _in_brackets(host: str, rest: str) -> str:
+    """What the operator means: an address with a port behind it, or else an address that has none yet."""
+    for address in (host, rest):
+        with contextlib.suppress(ValueError):
+            ipaddress.IPv6Address(address)
+            return f"write tcp://[{address}]:port"
+    return FORM
 
 
 def _host(text: str, host: str) -> str:
@@ -83,8 +95,6 @@ def _host(text: str, host: str) -> str:
         return _ipv6(text, host[1:-1])
     if not host:
         raise UriError(f"{text!r}: no host; write [::] to listen on every address")
-    if ":" in host:
-        raise UriError(f"{text!r}: an IPv6 address needs brackets; write tcp://[{host}]:port")
     if _NUMERIC.fullmatch(host):
         return _ipv4(text, host)
     labels = host.removesuffix(".").split(".")
