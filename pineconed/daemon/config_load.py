@@ -21,6 +21,8 @@ _SYNTAX_HINTS = {
     "Cannot overwrite": "the same key is set twice; remove one",
     "Cannot declare": "the same section begins twice; join the two",
     "Unclosed array": "a list ends with a ]",
+    "Illegal character '\\n'": 'a text in " ends on its line',
+    "Expected newline": 'one setting a line; permissions stand in quotes: mode = "0660"',
 }
 _FLAGS = {
     "listen": "--listen",
@@ -109,6 +111,8 @@ def _read(path: Path | None) -> tuple[str, Path | None]:
         raise ConfigError(
             f"{wanted}: there is no such file; `pineconed genconf` prints one to start from"
         ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{wanted}: is a folder; name the file in it with --config") from None
     except OSError as error:
         raise ConfigError(
             f"{wanted}: cannot be read: {error.strerror}; run as a user who may read it, or name another "

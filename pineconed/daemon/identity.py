@@ -7,6 +7,7 @@ could have put there. A new file appears under its name only when it is complete
 
 import contextlib
 import os
+import pwd
 import re
 import secrets
 import stat
@@ -86,8 +87,8 @@ def _open(path: Path) -> int:
         raise
     except OSError as error:
         raise StartError(
-            f"cannot read the key file {path}: {error.strerror}; "
-            "run as the user that owns it, or name another file with --key-file"
+            f"cannot read the key file {path}: {error.strerror}; run as the user that owns it, "
+            f"give it to this one (chown {_user(os.geteuid())} {path}), or name another file with --key-file"
         ) from error
 
 
@@ -112,8 +113,9 @@ def _check_owner(status: os.stat_result, path: Path) -> None:
         raise StartError(f"the key file {path} is not a regular file; name another with --key-file")
     if status.st_uid not in {0, os.geteuid()}:
         raise StartError(
-            f"the key file {path} belongs to user {status.st_uid}, who could know or change the key; "
-            f"make it yours: chown {os.geteuid()} {path}"
+            f"the key file {path} belongs to user {_user(status.st_uid)}, who could know or change the key; "
+            "run as that user (as the service does, if it is the service's), name another file with "
+            f"--key-file, or make it yours: chown {_user(os.geteuid())} {path}"
         )
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
@@ -121,6 +123,13 @@ def _check_owner(status: os.stat_result, path: Path) -> None:
             f"the key file {path} is open to others (mode {mode:04o}), so the key may be known; "
             f"chmod 600 {path}, or better: remove it and get a new key and address"
         )
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _parse(raw: bytes, path: Path) -> bytes:

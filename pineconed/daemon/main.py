@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pineconed import __version__
+from pineconed.daemon import config_load
 from pineconed.daemon.config_load import ConfigError, Loaded, Overrides, load
 from pineconed.daemon.errors import StartError
 
@@ -32,8 +33,8 @@ Examples:
   Only passing on traffic, without a network interface and without root:
       pineconed --tun none --key-file ~/node.key --admin-socket ~/node.sock --listen tcp://[::]:4444
   A configuration file to start from, and a look whether it is right:
-      pineconed genconf > /etc/pineconed/pineconed.toml
-      pineconed check-config
+      pineconed genconf > pineconed.toml
+      pineconed check-config --config pineconed.toml
 """
 
 _EPILOG = """\
@@ -42,11 +43,16 @@ Exit codes: 0 stopped as asked, 1 cannot run (the message says why), 2 wrong usa
 Signals: SIGTERM and SIGINT stop the daemon; SIGHUP is ignored.
 """
 
+_WRITE_ELSEWHERE = "name a file in a folder that is there and that this user may write to"
+
+# Whether a file can be read is found out by those who read it: they know what to do about it.
+_FILE = click.Path(path_type=Path, readable=False)
+
 _CONFIG = click.option(
     "--config",
     "config_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=_FILE,
     help="Read this file instead of /etc/pineconed/pineconed.toml. It has to exist.",
 )
 
@@ -73,7 +79,7 @@ _CONFIG = click.option(
 @click.option(
     "--key-file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=_FILE,
     help="File with this node's private key; made if it is missing.",
 )
 @click.option(
@@ -117,16 +123,15 @@ def check_config(context: click.Context, config_file: Path | None) -> None:
     """Tell whether the configuration is right, and why not."""
     outer_file, overrides = context.obj
     loaded = _load(config_file or outer_file, overrides)
-    click.echo(
-        f"{loaded.source} is right" if loaded.source else "there is no configuration file; all defaults"
-    )
+    absent = f"there is no {config_load.DEFAULT_CONFIG_PATH}, so every setting is at its default"
+    click.echo(f"{loaded.source} is right" if loaded.source else absent)
 
 
 @command.command()
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=_FILE,
     help="Write the key to this file, readable only by you. A file that is there is never overwritten.",
 )
 def genkey(out: Path | None) -> None:
@@ -146,7 +151,7 @@ def genkey(out: Path | None) -> None:
     except FileExistsError:
         raise _refusal(f"{out} exists and is not overwritten; move it away or choose another name") from None
     except OSError as error:
-        raise _refusal(f"cannot write {out}: {error.strerror}") from error
+        raise _refusal(f"cannot write {out}: {error.strerror}; {_WRITE_ELSEWHERE}") from error
     _describe_key(seed, to_stderr=out is None)
 
 

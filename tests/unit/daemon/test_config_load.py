@@ -214,7 +214,17 @@ def test_a_bad_uri_is_told_in_the_words_of_its_reader(
             ),
         ),
         ('listen = ["a:1"', "1: not valid TOML: unclosed array (a list ends with a ])"),
-        ('a = 1\nlisten = "a\n', "2: not valid TOML at column 12: illegal character '\\n'"),
+        (
+            'a = 1\nlisten = "a\n',
+            "2: not valid TOML at column 12: illegal character '\\n' (a text in \" ends on its line)",
+        ),
+        (
+            "[admin]\nmode = 0660\n",
+            (
+                "2: not valid TOML at column 9: expected newline or end of document after a statement "
+                '(one setting a line; permissions stand in quotes: mode = "0660")'
+            ),
+        ),
         (b"a = 1\nb = '\xff'\n", "2: is not UTF-8 text; save the file in that encoding"),
         (b"#" * ((1 << 20) + 1), " is larger than 1 MiB, so it is hardly a configuration file"),
     ],
@@ -245,8 +255,10 @@ def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="is a folder; name the file in it with --config"):
         load(tmp_path, NO_FLAGS)
+    with pytest.raises(ConfigError, match="cannot be read: Not a directory; run as a user who may read it"):
+        load(Path("/dev/null/c"), NO_FLAGS)
 
 
 def test_a_missing_default_file_means_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 """The key file: made once and completely, read only if nobody else can."""
 
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,7 +98,17 @@ def test_a_key_that_nobody_may_write_is_fine(path: Path, opened: list[NodeKey]) 
 def test_a_key_of_somebody_else_is_refused(path: Path) -> None:
     write_key(path, SEED)
     os.chown(path, 12345, -1)
-    with pytest.raises(StartError, match=f"belongs to user 12345.*chown 0 {path}"):
+    with pytest.raises(StartError, match=f"belongs to user 12345.*chown root {path}"):
+        open_key(path)
+
+
+@pytest.mark.root
+def test_the_key_of_the_service_is_not_to_be_taken_from_it(path: Path) -> None:
+    write_key(path, SEED)
+    os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    with pytest.raises(
+        StartError, match=r"belongs to user nobody, .*; run as that user \(as the service does"
+    ):
         open_key(path)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `pineconed`: what it prints, what it refuses, with which exit codes."""
 
+import os
 import re
 from pathlib import Path
 
@@ -129,8 +130,20 @@ def test_check_config_names_the_file_that_it_has_read(tmp_path: Path) -> None:
         assert (result.exit_code, result.stdout) == (0, f"{file} is right\n")
 
 
-def test_check_config_without_a_file() -> None:
-    assert pineconed_says("check-config").stdout == "there is no configuration file; all defaults\n"
+def test_check_config_without_a_file(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.toml"
+    says = pineconed_says("check-config").stdout
+    assert says == f"there is no {absent}, so every setting is at its default\n"
+
+
+def test_a_file_that_cannot_be_read_is_told_by_its_reader(
+    tmp_path: Path, runs: list[Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # as for an ordinary user
+    file = tmp_path / "c"
+    file.touch()
+    assert pineconed_says("--config", str(file), "--key-file", str(file)).exit_code == 0
+    assert runs
 
 
 def test_check_config_tells_what_is_wrong(tmp_path: Path) -> None:
@@ -169,4 +182,7 @@ def test_genkey_never_overwrites(tmp_path: Path) -> None:
 def test_genkey_tells_why_it_cannot_write(tmp_path: Path) -> None:
     result = pineconed_says("genkey", "--out", str(tmp_path / "a" / "k"))
     assert result.exit_code == 1
-    assert result.stderr == f"pineconed: cannot write {tmp_path}/a/k: No such file or directory\n"
+    assert result.stderr == (
+        f"pineconed: cannot write {tmp_path}/a/k: No such file or directory; name a file in a folder that is "
+        "there and that this user may write to\n"
+    )
