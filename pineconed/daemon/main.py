@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pineconed import __version__
-from pineconed.daemon import config_load
+from pineconed.daemon.config import DEFAULT_CONFIG_PATH
 from pineconed.daemon.config_load import ConfigError, Loaded, Overrides, load
 from pineconed.daemon.errors import StartError
 
@@ -123,7 +123,7 @@ def check_config(context: click.Context, config_file: Path | None) -> None:
     """Tell whether the configuration is right, and why not."""
     outer_file, overrides = context.obj
     loaded = _load(config_file or outer_file, overrides)
-    absent = f"there is no {config_load.DEFAULT_CONFIG_PATH}, so every setting is at its default"
+    absent = f"there is no {DEFAULT_CONFIG_PATH}, so every setting is at its default"
     click.echo(f"{loaded.source} is right" if loaded.source else absent)
 
 

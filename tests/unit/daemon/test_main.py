@@ -130,10 +130,9 @@ def test_check_config_names_the_file_that_it_has_read(tmp_path: Path) -> None:
         assert (result.exit_code, result.stdout) == (0, f"{file} is right\n")
 
 
-def test_check_config_without_a_file(tmp_path: Path) -> None:
-    absent = tmp_path / "absent.toml"
+def test_check_config_without_a_file() -> None:
     says = pineconed_says("check-config").stdout
-    assert says == f"there is no {absent}, so every setting is at its default\n"
+    assert says == "there is no /etc/pineconed/pineconed.toml, so every setting is at its default\n"
 
 
 def test_a_file_that_cannot_be_read_is_told_by_its_reader(
