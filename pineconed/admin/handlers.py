@@ -185,9 +185,8 @@ class AdminBackend:
         prefix = _identifier(query.key).prefix if query.key is not UNSET else None
         rows = [row for row in self._links() if _is_named(row, prefix, query.port)]
         if not rows:
-            raise AdminError(
-                "not_found", "there is no such peering", "see 'pineconectl peers' for those that there are"
-            )
+            which = f"on port {query.port}" if prefix is None else f"to {query.key}"
+            raise AdminError("not_found", f"there is no peering {which}", "see 'pineconectl peers'")
         return [self._remove_link(row) for row in rows]
 
     def _remove_link(self, row: PeeringSnapshot) -> schema.RemovedPeer:

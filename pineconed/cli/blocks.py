@@ -44,7 +44,8 @@ class Column:
 
     ``name`` heads it in a pipe, ``title`` on a terminal. When a terminal is too narrow, columns with
     ``least`` are cut to no less than that width, and all make room one after the other, from the lowest
-    number on: at ``shorten_at`` the texts are shortened by ``shorten``, at ``keep`` the column goes.
+    number on: at ``shorten_at`` the texts are shortened by ``shorten``, at ``keep`` the column goes. What
+    does not fit into a column that ``folds`` goes on in the next line instead of being cut.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Column:
     shorten: Callable[[str], str] | None = None
     shorten_at: int = 0
     least: int = 0
+    folds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

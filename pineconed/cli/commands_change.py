@@ -54,7 +54,7 @@ def remove_peer(settings: Settings, which: str) -> None:
 
     Name it by its port, by the node's key or overlay address (all peerings to that node), or by its
     configured URI. A peer of the configuration file is back at the next start of the daemon. A peer that
-    dials this node, or that is found on the local network, may come back by itself.
+    dials this node may come back by itself.
     """
     answer = settings.client().delete("/v1/peers", **peer_name(which))
     show(settings, answer, RemovedPeers, removed_blocks)
@@ -65,14 +65,16 @@ def remove_peer(settings: Settings, which: str) -> None:
     cls=ExplainedCommand,
     examples=("pineconectl log-level", "pineconectl log-level debug"),
 )
-@click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]), required=False)
+@click.argument(
+    "level", metavar="[LEVEL]", type=click.Choice(["debug", "info", "warning", "error"]), required=False
+)
 @common_options()
 @click.pass_obj
 def log_level(settings: Settings, level: str | None) -> None:
     """Show or set how much the daemon logs.
 
-    The change lasts until the daemon stops; the level at the start is in /etc/pineconed/pineconed.toml.
-    The log is read with: journalctl -u pineconed
+    LEVEL is debug, info, warning or error. The change lasts until the daemon stops; the level at the start
+    is in /etc/pineconed/pineconed.toml. The log is read with: journalctl -u pineconed
     """
     client = settings.client()
     if level is None:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import click
 
 from pineconed.admin.schema import Peer, Snake, Status, Tree
+from pineconed.cli.blocks import Block
 from pineconed.cli.explained import ExplainedCommand
 from pineconed.cli.output import on_terminal
 from pineconed.cli.settings import Settings, common_options
@@ -61,8 +65,11 @@ def peers(settings: Settings, which: str | None, in_full: bool, state: str | Non
     reached are listed with the last error and the time of the next try.
     """
     answer = settings.client().get("/v1/peers", state=state, **peer_filter(which))
-    brief = peers_terminal if on_terminal() else peers_plain
-    show(settings, answer, list[Peer], peers_long if in_full else brief)
+    view: Callable[[list[Peer]], list[Block]] = peers_plain
+    if in_full or on_terminal():
+        drawn = peers_long if in_full else peers_terminal
+        view = partial(drawn, selected=which is not None or state is not None)
+    show(settings, answer, list[Peer], view)
 
 
 @click.command(

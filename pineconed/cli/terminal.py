@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks for a terminal, drawn by rich: colours, short keys where room is scarce, and never a wrapped row."""
+"""Blocks for a terminal, drawn by rich: colours, short keys where room is scarce, and nothing wider."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def _grid(table: Table, fitted: Fitted) -> Grid:
             Text(column.title, no_wrap=True, overflow="ellipsis"),
             justify="right" if column.right else "left",
             width=width,
-            no_wrap=True,
-            overflow="ellipsis",
+            no_wrap=not column.folds,
+            overflow="fold" if column.folds else "ellipsis",
         )
     for texts, row in zip(fitted.texts, table.rows, strict=True):
         styles = [row[index].style for index in fitted.indexes]
@@ -92,6 +92,6 @@ def _draw_facts(console: Console, facts: Facts) -> None:
 def _fact_lines(fact: Fact, room: int) -> list[str]:
     """The value in lines that fit: shortened if it can be, else broken between words."""
     text = fact.value.human
-    if fact.shorten and len(text) > room:
+    if fact.shorten and len(text) > room and " " not in text:  # words stand there instead of a key
         return [fact.shorten(text)]
     return textwrap.wrap(text, room, break_on_hyphens=False) or [""]

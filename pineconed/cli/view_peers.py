@@ -20,7 +20,11 @@ from pineconed.cli.units import (
 
 _STYLES = {"up": "green", "handshake": "yellow", "connecting": "yellow", "waiting": "red"}
 
-_NONE_UP = "No peerings. Add a peer with 'pineconectl add-peer tcp://host:port'."
+_LINKED = ("up", "handshake")
+
+_NO_PEERS = "No peers. Add one with 'pineconectl add-peer tcp://host:port'."
+_NONE_UP = "No peering is up."
+_NO_MATCH = "No peer fits. 'pineconectl peers' shows all there are."
 
 
 def peers_plain(peers: Sequence[schema.Peer]) -> list[Block]:
@@ -28,11 +32,18 @@ def peers_plain(peers: Sequence[schema.Peer]) -> list[Block]:
     return [struct_table(peers, schema.Peer, last="last_error")]
 
 
-def peers_terminal(peers: Sequence[schema.Peer]) -> list[Block]:
-    """The peerings, then the configured peers that are down with the reason."""
-    linked = [peer for peer in peers if peer.state in ("up", "handshake")]
-    down = [peer for peer in peers if peer.state in ("waiting", "connecting")]
-    blocks: list[Block] = [Table(_LINKED_COLUMNS, [_linked_row(peer) for peer in linked], empty=_NONE_UP)]
+def peers_terminal(peers: Sequence[schema.Peer], *, selected: bool = False) -> list[Block]:
+    """The peerings, then the configured peers that are down with the reason.
+
+    With `selected` these are only those that somebody asked for, so nothing is said of all the others.
+    """
+    if not peers:
+        return [_nobody(selected)]
+    linked = [peer for peer in peers if peer.state in _LINKED]
+    down = [peer for peer in peers if peer.state not in _LINKED]
+    blocks: list[Block] = []
+    if linked or not selected:
+        blocks.append(Table(_LINKED_COLUMNS, [_linked_row(peer) for peer in linked], empty=_NONE_UP))
     if any(peer.is_parent for peer in linked):
         blocks.append(Note("* the parent: the peering towards the root of the tree"))
     if down:
@@ -40,9 +51,13 @@ def peers_terminal(peers: Sequence[schema.Peer]) -> list[Block]:
     return blocks
 
 
-def peers_long(peers: Sequence[schema.Peer]) -> list[Block]:
+def peers_long(peers: Sequence[schema.Peer], *, selected: bool = False) -> list[Block]:
     """Everything about each peer, one block each."""
-    return [Facts(_facts(peer), heading=_heading(peer)) for peer in peers]
+    return [Facts(_facts(peer), heading=_heading(peer)) for peer in peers] or [_nobody(selected)]
+
+
+def _nobody(selected: bool) -> Note:
+    return Note(_NO_MATCH if selected else _NO_PEERS)
 
 
 def _heading(peer: schema.Peer) -> str:
@@ -102,7 +117,7 @@ _DOWN_COLUMNS = (
     Column("state", "STATE", keep=70),
     Column("next_try_seconds", "NEXT TRY", keep=80, right=True),
     Column("attempts", "TRIES", keep=60, right=True),
-    Column("last_error", "LAST ERROR", keep=90, least=16),
+    Column("last_error", "LAST ERROR", keep=90, least=30, folds=True),
 )
 
 
@@ -132,18 +147,20 @@ def _facts(peer: schema.Peer) -> list[Fact]:
         Fact("zone", "zone", cell(peer.zone)),
         Fact("state", "state", cell(peer.state, style=_STYLES[peer.state])),
         Fact("source", "source", cell(peer.source, peer.source or "nobody")),
-        Fact("is_parent", "parent", cell(_yes(peer.is_parent))),
-        Fact("announced", "announced", cell(_yes(peer.announced))),
+        Fact("is_parent", "parent", _if_linked(peer, cell(_yes(peer.is_parent)))),
+        Fact("announced", "announced", _if_linked(peer, cell(_yes(peer.announced)))),
         Fact("coords", "coords", cell(coords_text(peer.coords))),
         Fact("root", "root", cell(peer.root.public_key if peer.root else None), short_key),
         Fact("uptime_seconds", "up for", _span(peer.uptime_seconds)),
         Fact("idle_seconds", "last heard", _span(peer.idle_seconds, " ago")),
         Fact("rtt_seconds", "round trip", _round_trip(peer)),
         *_byte_facts(peer),
-        Fact("rx_frames", "frames in", cell(peer.rx_frames, f"{peer.rx_frames:,}")),
-        Fact("tx_frames", "frames out", cell(peer.tx_frames, f"{peer.tx_frames:,}")),
-        Fact("queued_bytes", "queued", cell(peer.queued_bytes, size_text(peer.queued_bytes))),
-        Fact("drops", "drops", _drops(peer.drops)),
+        Fact("rx_frames", "frames in", _if_linked(peer, cell(peer.rx_frames, f"{peer.rx_frames:,}"))),
+        Fact("tx_frames", "frames out", _if_linked(peer, cell(peer.tx_frames, f"{peer.tx_frames:,}"))),
+        Fact(
+            "queued_bytes", "queued", _if_linked(peer, cell(peer.queued_bytes, size_text(peer.queued_bytes)))
+        ),
+        Fact("drops", "drops", _if_linked(peer, _drops(peer.drops))),
         Fact("attempts", "tries", cell(peer.attempts)),
         Fact("next_try_seconds", "next try", _span(peer.next_try_seconds)),
         Fact("last_error", "last error", cell(peer.last_error)),
@@ -163,8 +180,13 @@ def _byte_facts(peer: schema.Peer) -> list[Fact]:
         ("rx_bytes_per_second", "rate in", peer.rx_bytes_per_second),
         ("tx_bytes_per_second", "rate out", peer.tx_bytes_per_second),
     )
-    facts = [Fact(name, title, cell(size, size_text(size))) for name, title, size in sizes]
+    facts = [Fact(name, title, _if_linked(peer, cell(size, size_text(size)))) for name, title, size in sizes]
     return facts + [Fact(name, title, cell(number_plain(r), rate_text(r))) for name, title, r in rates]
+
+
+def _if_linked(peer: schema.Peer, value: Cell) -> Cell:
+    """For people, what a peering counts says nothing while there is none."""
+    return value if peer.state in _LINKED else Cell(value.plain, NONE)
 
 
 def _span(seconds: float | None, after: str = "") -> Cell:

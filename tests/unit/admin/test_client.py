@@ -54,7 +54,7 @@ def test_a_whole_conversation(socket_path: Path, world: World) -> None:
 
 
 def test_a_refusal_keeps_code_message_and_remedy(socket_path: Path) -> None:
-    with pytest.raises(RefusedError, match="no such peering") as refusal:
+    with pytest.raises(RefusedError, match="no peering on port 200") as refusal:
         AdminClient(str(socket_path)).delete("/v1/peers", port=200)
     assert (refusal.value.code, refusal.value.remedy != "") == ("not_found", True)
 

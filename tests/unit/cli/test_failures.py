@@ -29,7 +29,8 @@ def check(result: Result, code: int, says: str) -> None:
     [
         (["add-peer", "gopher://x"], "unknown scheme; write tcp://host:port"),
         (["add-peer", "tcp://192.0.2.99:4444"], "already configured; "),
-        (["remove-peer", "250"], "no such peering; see 'pineconectl peers'"),
+        (["remove-peer", "250"], "there is no peering on port 250; see 'pineconectl peers'"),
+        (["remove-peer", "fd01::1"], "there is no peering to fd01::1; see 'pineconectl peers'"),
         (["remove-peer", "tcp://nobody:1"], "not a configured peer; "),
     ],
 )
@@ -49,6 +50,7 @@ def test_refused(pineconectl: Pineconectl, arguments: list[str], says: str, more
         (["remove-peer"], "see 'pineconectl remove-peer --help'"),
         (["routes", "2001:db8::1"], "begin with fd"),
         (["address", "xyz"], "neither hexadecimal"),
+        (["log-level", "loud"], "Invalid value for '[LEVEL]': 'loud' is not one of 'debug', 'info'"),
         (["log-level", "loud"], "see 'pineconectl log-level --help'"),
         (["snake", "--limit", "0"], "see 'pineconectl snake --help'"),
         (["status", "extra"], "see 'pineconectl status --help'"),

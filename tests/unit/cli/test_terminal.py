@@ -16,7 +16,7 @@ from pineconed.cli.terminal import terminal_text
 from pineconed.cli.view_peers import peers_long, peers_terminal
 from pineconed.cli.view_status import route_blocks, status_blocks
 from pineconed.cli.view_tree import snake_terminal, tree_terminal
-from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, World
+from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, FakeDial, World
 from tests.unit.cli.process import on_terminal, without_codes
 
 WIDE = 280
@@ -83,6 +83,47 @@ def test_a_root_without_peers_is_told_what_to_do(socket_path: Path, world: World
     world.node.links, world.node.parent, world.dialer.rows = [], None, []
     assert "add-peer" in lines_of(socket_path, 80, "peers")[0]
     assert any("this node is the root" in line for line in lines_of(socket_path, 80, "status"))
+
+
+def test_without_a_peering_that_is_up_none_is_asked_for_that_is_configured(
+    socket_path: Path, world: World
+) -> None:
+    world.node.links = []
+    lines = lines_of(socket_path, 80, "peers")
+    assert lines[:3] == ["No peering is up.", "", "Down"]
+
+
+@pytest.mark.parametrize("which", [["250"], ["fd01::1"], ["--state", "handshake", "250"], ["--long", "250"]])
+def test_who_asks_for_a_peer_that_is_not_there_is_not_told_that_there_are_none(
+    socket_path: Path, which: list[str]
+) -> None:
+    assert lines_of(socket_path, 80, "peers", *which) == [
+        "No peer fits. 'pineconectl peers' shows all there are."
+    ]
+
+
+def test_who_asks_for_those_that_are_down_sees_nothing_else(socket_path: Path) -> None:
+    assert lines_of(socket_path, 80, "peers", "--state", "waiting")[0] == "Down"
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_reason_why_a_peer_is_down_can_be_read_on_a_usual_terminal(
+    socket_path: Path, world: World, width: int
+) -> None:
+    reason = "cannot find the address of 'nosuch.example.org': Temporary failure in name resolution"
+    world.dialer.rows = [FakeDial("tcp://nosuch.example.org:4444", "file", last_error=reason)]
+    lines = lines_of(socket_path, width, "peers")
+    assert max(map(len, lines)) <= width
+    start = lines.index("Down") + 1
+    column = lines[start].index("LAST ERROR")
+    told = " ".join(line[column:].strip() for line in lines[start + 1 :] if "left out" not in line)
+    assert told.startswith(reason)
+
+
+def test_words_in_the_place_of_a_key_are_not_cut_like_a_key() -> None:
+    lowest = schema.Snake(descending=None, entries=[], total=0, capacity=9, next_cursor=None)
+    text = terminal_text(snake_terminal(lowest), Console(width=40, color_system=None))
+    assert " ".join(text.split()).startswith("next lower key none is known: this may be the lowest rows")
 
 
 def test_a_long_form_of_one_peer(socket_path: Path) -> None:
