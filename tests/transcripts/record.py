@@ -206,6 +206,20 @@ def parent_loss(stage: Stage) -> None:
     time.sleep(8)
 
 
+def child(stage: Stage) -> None:
+    """The subject changes its parent under one root, and its own child leaves for a second and comes back."""
+    strong, other, below = stage.peer_host("strong"), stage.peer_host("other"), stage.peer_host("below")
+    link = stage.lab.link(other, strong)
+    stage.begin()
+    stage.router_on(strong, "f0")
+    stage.router_on(other, "80", f"{link.address(strong)}:{PORT}")
+    stage.router_on(below, "20")
+    time.sleep(6)
+    assert stage.relay is not None
+    stage.relay.cut(1)
+    time.sleep(8)
+
+
 def bootstrap(stage: Stage) -> None:
     """Bootstraps of other nodes cross the subject, which has the lowest key of four."""
     hosts = [stage.peer_host(label) for label in ("low", "middle", "high")]
@@ -236,6 +250,7 @@ SCENARIOS: dict[str, tuple[Callable[[Stage], None], str]] = {
     "root": (root, "f8"),
     "root_change": (root_change, "40"),
     "parent_loss": (parent_loss, "40"),
+    "child": (child, "40"),
     "bootstrap": (bootstrap, "20"),
     "traffic": (traffic, "01"),
 }
