@@ -62,6 +62,8 @@ MAX_FRAMES_A_TURN = 256
 MIN_FRAMES_A_TURN = 8
 """Frames that one `receive` handles however many links are busy; a link that needs no more is not busy."""
 
+_OWN_KEY = "the peer has this node's own key: it is this node, or another with a copy of the key file"
+
 SUSPECT_VERDICTS = frozenset(
     {
         BootstrapVerdict.MALFORMED,
@@ -291,9 +293,7 @@ class Node:
     def _establish(self, link: Link, public_key: bytes, now: Now) -> int | None:
         """Give the link a port and greet the peer; None where the link was closed instead."""
         if public_key == self.public_key:
-            self._close(
-                link, "the peer presents our own key: this node dialled itself", now, remote_fault=True
-            )
+            self._close(link, _OWN_KEY, now, remote_fault=True)
             return None
         port = self._ports.allocate(link.options.configured, self.configured_peers)
         if port is None:

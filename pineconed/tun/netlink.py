@@ -7,6 +7,7 @@ into a thread (`asyncio.to_thread`). Each takes a few milliseconds.
 
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,14 +59,7 @@ def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
                 flags=_IFA_F_NODAD | _IFA_F_NOPREFIXROUTE,
             )
             if route:
-                netlink.route(
-                    "add",
-                    family=socket.AF_INET6,
-                    dst=str(UNIQUE_LOCAL),
-                    oif=index,
-                    priority=ROUTE_METRIC,
-                    prefsrc=text,
-                )
+                _add_route(netlink, name, index, text)
     except (NetlinkError, OSError) as error:
         raise _explained(name, error) from error
 
@@ -85,6 +79,21 @@ def foreign_unique_locals(name: str) -> list[str]:
             f"cannot list the addresses of this host: {error}", "see whether ip -6 addr works"
         ) from error
     return sorted(set(found))
+
+
+def _add_route(netlink: IPRoute, name: str, index: int, address: str) -> None:
+    """Send all of fd00::/8 to the device. TunError when another device, such as another node's, has it."""
+    route = {"dst": str(UNIQUE_LOCAL), "oif": index, "priority": ROUTE_METRIC, "prefsrc": address}
+    try:
+        netlink.route("add", family=socket.AF_INET6, **route)
+    except NetlinkError as error:
+        if error.code != errno.EEXIST:
+            raise
+        raise TunError(
+            f"cannot send {UNIQUE_LOCAL} to {name}: there is such a route already (ip -6 route show "
+            f"{UNIQUE_LOCAL}), perhaps of another pineconed",
+            "stop what made it, or set tun.route = false and add the routes that you want",
+        ) from error
 
 
 def _no_link_local() -> dict[str, Any]:
@@ -134,4 +143,5 @@ def _explained(name: str, error: Exception) -> TunError:
             f"no permission to configure {name}",
             "run as root, give the process CAP_NET_ADMIN, or run with --tun none",
         )
-    return TunError(f"cannot configure {name}: {error}", "run with --tun none to go without")
+    reason = os.strerror(code) if code else str(error)
+    return TunError(f"cannot configure {name}: {reason}", "run with --tun none to go without")

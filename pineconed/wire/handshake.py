@@ -40,7 +40,9 @@ def decode_handshake(data: Buffer, verifier: Verifier) -> bytes:
         raise HandshakeError(f"length {len(raw)}, not {HANDSHAKE_LENGTH}")
     version, capabilities, public_key, signature = _FIELDS.unpack(raw)
     if version != VERSION:
-        raise HandshakeError(f"version {version}, not {VERSION}")
+        raise HandshakeError(
+            f"version {version}, not {VERSION}: the peer speaks another version, or no Pinecone at all"
+        )
     if capabilities != CAPABILITIES:
         raise HandshakeError(f"capabilities {capabilities:#04x}, not {CAPABILITIES:#04x}")
     if not verifier(public_key, raw[:-SIGNATURE_LENGTH], signature):

@@ -121,7 +121,10 @@ def test_a_peer_that_never_shakes_hands_has_ten_seconds() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n" * 10, "handshake refused: version 71, not 1"),
+        (
+            b"GET / HTTP/1.1\r\n" * 10,
+            "handshake refused: version 71, not 1: the peer speaks another version, or no",
+        ),
         (b"\1\0\0\0\0\0\0\x3f" + bytes(96), "handshake refused: capabilities 0x3f, not 0x3b"),
         (b"\1\0\0\0\0\0\0\x3b" + bytes(96), "handshake refused: bad signature"),
     ],
@@ -139,7 +142,9 @@ def test_our_own_key_is_refused() -> None:
     rig = Rig(HIGH)
     peer = Stranger(rig, HIGH)
     peer.shake_hands()
-    assert peer.closed_because == "the peer presents our own key: this node dialled itself"
+    assert peer.closed_because == (
+        "the peer has this node's own key: it is this node, or another with a copy of the key file"
+    )
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,21 @@ def test_a_device_that_is_gone_says_so() -> None:
 def test_what_the_kernel_refuses_says_so() -> None:
     def check() -> None:
         device = open_one()
-        with pytest.raises(TunError, match=r"cannot configure pine0: .*File exists"):
+        with pytest.raises(TunError, match=r"cannot configure pine0: File exists; "):
             netlink.configure(device.name, ADDRESS.packed, 65000, route=True)
         device.close()
+
+    in_new_namespace(check)
+
+
+@pytest.mark.netns
+def test_the_route_of_another_node_on_this_host_says_so_and_leaves_no_device() -> None:
+    def check() -> None:
+        other = open_one(name="pine1")
+        with pytest.raises(TunError, match=r"fd00::/8 to pine0: there is such a route already .* tun\.route"):
+            open_one(name="pine0")
+        assert "pine0" not in ip("link")
+        other.close()
 
     in_new_namespace(check)
 
@@ -150,7 +162,7 @@ def test_what_the_kernel_refuses_says_so() -> None:
         (PermissionError(errno.EACCES, "Permission denied"), "no permission to configure pine0; run as root"),
         (
             OSError(errno.ENODEV, "No such device"),
-            r"cannot configure pine0: .*No such device; run with --tun none",
+            r"cannot configure pine0: No such device; run with --tun none",
         ),
     ],
 )
