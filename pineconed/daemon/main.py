@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `pineconed`: runs the daemon, and does the few things that are needed before it runs."""
 
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -181,8 +183,11 @@ def _load(config_file: Path | None, overrides: Overrides) -> Loaded:
 
 def _refusal(message: str, code: int = REFUSED) -> click.exceptions.Exit:
     """Print a message, each line with the program's name, and give the exception that ends it."""
+    from pineconed.daemon.logs import is_journal, priority  # noqa: PLC0415
+
+    start = priority("error") if is_journal(sys.stderr, os.environ) else ""
     for line in message.splitlines():
-        click.echo(f"pineconed: {line}", err=True)
+        click.echo(f"{start}pineconed: {line}", err=True)
     return click.exceptions.Exit(code)
 
 

@@ -66,7 +66,7 @@ def warn() -> None:
 
 def test_a_line_of_text_has_time_level_event_and_fields() -> None:
     line = logged(io.StringIO(), LogSection(), warn)
-    fields = "peer=a reason='two words' count=3 none=None"
+    fields = "peer=a reason='two words' count=3 none=none"
     assert re.fullmatch(rf"{STAMP} \[warning  \] it happened {fields}\n", line)
 
 

@@ -3,6 +3,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,19 @@ def test_what_keeps_the_daemon_from_running_is_one_line_and_exit_code_1(
     monkeypatch.setattr(run, "run_until_stopped", refuse)
     result = pineconed_says()
     assert (result.exit_code, result.stderr) == (1, "pineconed: no way; do this instead\n")
+
+
+def test_the_journal_gets_it_as_an_error(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as journal:
+        status = os.fstat(journal.fileno())
+        subprocess.run(
+            [sys.executable, "-m", "pineconed.daemon.main", "--config", "/nonexistent"],
+            env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
+            stderr=journal,
+            check=False,
+        )
+        journal.seek(0)
+        assert journal.read().startswith("<3>pineconed: /nonexistent: there is no such file; ")
 
 
 @pytest.mark.parametrize(
