@@ -36,7 +36,7 @@ def status_blocks(status: schema.Status) -> list[Block]:
     blocks: list[Block] = [Facts(facts)]
     for name, heading, counts in (
         ("drops", "Dropped since the start", status.drops),
-        ("counters", "Counted since the start", status.counters),
+        ("counters", "Counts", status.counters),
     ):
         if any(counts.values()):
             blocks.append(_counts(name, heading, counts))
