@@ -113,7 +113,7 @@ def _linked_row(peer: schema.Peer) -> list[Cell]:
 # ---------------------------------------------------------------- the table of those that are down
 
 _DOWN_COLUMNS = (
-    Column("uri", "URI", keep=100, least=21),
+    Column("uri", "URI", keep=100, least=21, folds=True),
     Column("state", "STATE", keep=70),
     Column("next_try_seconds", "NEXT TRY", keep=80, right=True),
     Column("attempts", "TRIES", keep=60, right=True),

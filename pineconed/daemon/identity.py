@@ -114,7 +114,7 @@ def _check_owner(status: os.stat_result, path: Path) -> None:
     if status.st_uid not in {0, os.geteuid()}:
         raise StartError(
             f"the key file {path} belongs to user {_user(status.st_uid)}, who could know or change the key; "
-            "run as that user (as the service does, if it is the service's), name another file with "
+            "if it is the service's, run that (systemctl start pineconed); else name another file with "
             f"--key-file, or make it yours: chown {_user(os.geteuid())} {path}"
         )
     if status.st_mode & 0o077:

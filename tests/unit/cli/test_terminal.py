@@ -118,6 +118,9 @@ def test_the_reason_why_a_peer_is_down_can_be_read_on_a_usual_terminal(
     column = lines[start].index("LAST ERROR")
     told = " ".join(line[column:].strip() for line in lines[start + 1 :] if "left out" not in line)
     assert told.startswith(reason)
+    edge = min(lines[start].index(title) for title in ("STATE", "LAST ERROR") if title in lines[start])
+    uri = "".join(line[:edge].strip() for line in lines[start + 1 :])
+    assert uri.startswith("tcp://nosuch.example.org:4444")
 
 
 def test_words_in_the_place_of_a_key_are_not_cut_like_a_key() -> None:

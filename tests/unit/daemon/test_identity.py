@@ -106,9 +106,7 @@ def test_a_key_of_somebody_else_is_refused(path: Path) -> None:
 def test_the_key_of_the_service_is_not_to_be_taken_from_it(path: Path) -> None:
     write_key(path, SEED)
     os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
-    with pytest.raises(
-        StartError, match=r"belongs to user nobody, .*; run as that user \(as the service does"
-    ):
+    with pytest.raises(StartError, match=r"belongs to user nobody, .*; if it is the service's, run that"):
         open_key(path)
 
 
