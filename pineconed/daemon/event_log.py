@@ -26,6 +26,8 @@ _ENDS_BURST = 5
 """Peerings of one source whose begin and end are told one by one; several hosts may share an address."""
 
 _NETWORK = "(network)"
+_CROWDED = "connections come too fast and wait"
+_OUT_OF_ORDER = "cannot accept peers for now"
 
 
 class DialRow(Protocol):
@@ -81,7 +83,19 @@ class EventLog:
     def refused(self, limit: str, source: str) -> None:
         """An inbound connection was closed at once, because of a limit."""
         fields = {"limit": limit, "source": source}
-        self._limiter.log("warning", "connection refused", fields, cause=limit, peer=source)
+        self._limiter.log(
+            "warning", "connection refused", fields, cause=f"connection refused {limit}", peer=source
+        )
+
+    def crowded(self) -> None:
+        """Inbound connections wait, because more come than are taken."""
+        fields = {"limit": "total_accepts_per_second"}
+        self._limiter.log("warning", _CROWDED, fields, cause=_CROWDED, peer=_NETWORK)
+
+    def out_of_order(self, reason: str, seconds: float) -> None:
+        """The system gives us no inbound connections; it is asked again after this time."""
+        fields = {"reason": reason, "retry_seconds": seconds}
+        self._limiter.log("error", _OUT_OF_ORDER, fields, cause=f"{_OUT_OF_ORDER} {reason}", peer=_NETWORK)
 
     def dialled(self, rows: Iterable[DialRow]) -> None:
         """Call now and then with all configured peers: logs the tries that failed to connect since then."""
@@ -147,7 +161,7 @@ class EventLog:
             level,
             text,
             {**known.fields, **fields},
-            cause=f"{text} {fields.get('cause', '')}",
+            cause=f"{text} {known.fields.get('direction', '')} {fields.get('cause', '')}".strip(),
             peer=known.peer,
             burst=burst,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pineconed.daemon.event_log import EventLog
-from pineconed.daemon.log_limiter import WINDOW, Level, LogLimiter
+from pineconed.daemon.log_limiter import LINES_PER_CAUSE, WINDOW, Level, LogLimiter
 from pineconed.router.events import (
     CloseLink,
     LinkAnnounced,
@@ -127,6 +127,35 @@ def test_refused_connections_are_told_once_per_source_and_limit(desk: Desk) -> N
     for _ in range(10):
         desk.log.refused("half_open", "192.0.2.0")
     assert desk.told() == [("warning", "connection refused", {"limit": "half_open", "source": "192.0.2.0"})]
+
+
+def test_a_crowd_that_waits_is_told_once(desk: Desk) -> None:
+    for _ in range(100):
+        desk.log.crowded()
+    fields = {"limit": "total_accepts_per_second"}
+    assert desk.told() == [("warning", "connections come too fast and wait", fields)]
+
+
+def test_a_system_that_gives_no_connections_is_told_once_per_reason(desk: Desk) -> None:
+    for reason in ("too many open files", "out of memory") * 10:
+        desk.log.out_of_order(reason, 1.0)
+    assert [(level, event, fields["reason"]) for level, event, fields in desk.told()] == [
+        ("error", "cannot accept peers for now", "too many open files"),
+        ("error", "cannot accept peers for now", "out of memory"),
+    ]
+
+
+def test_a_flood_from_many_sources_is_bounded_and_hides_no_configured_peer(desk: Desk) -> None:
+    desk.go_out(1000)
+    desk.announced(1000)
+    desk.told()
+    for link in range(1000):
+        desk.come_in(link, f"192.0.{link // 250}.{link % 250}")
+        desk.announced(link)
+        desk.log.handle_event(LinkDown(link, 3, KEY, "gone"))
+    assert len(desk.told()) == 2 * LINES_PER_CAUSE
+    desk.log.handle_event(LinkDown(1000, 3, KEY, "gone"))
+    assert [fields["uri"] for _, _, fields in desk.told()] == [URI]
 
 
 def test_nothing_is_remembered_of_links_that_are_gone(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pineconed.daemon.log_limiter import MAX_ROWS, WINDOW, Level, LogLimiter
+from pineconed.daemon.log_limiter import LEFT_OUT, LINES_PER_CAUSE, MAX_ROWS, WINDOW, Level, LogLimiter
 
 
 class Desk:
@@ -96,9 +96,12 @@ def test_lines_below_the_level_cost_no_row(desk: Desk) -> None:
 
 
 def test_the_table_is_bounded_and_the_rest_shares_a_row_per_cause(desk: Desk) -> None:
-    for number in range(MAX_ROWS + 100):
-        desk.log(f"peer {number}")
+    for number in range(MAX_ROWS):
+        desk.log(f"peer {number}", f"cause {number % 16}")
+    for number in range(100):
+        desk.log(f"new peer {number}")
     assert len(desk.lines) == MAX_ROWS + 1
+    assert len(desk.limiter._rows) == MAX_ROWS + 1
     desk.now += WINDOW
     desk.limiter.flush()
     assert desk.lines[-1] == ("happened", {"repeated": 99})
@@ -107,3 +110,57 @@ def test_the_table_is_bounded_and_the_rest_shares_a_row_per_cause(desk: Desk) ->
     desk.lines.clear()
     desk.log("new")
     assert desk.lines == [("happened", {})]
+
+
+def test_a_flood_from_ever_new_peers_is_bounded_per_cause_and_counted(desk: Desk) -> None:
+    for number in range(50 * 3600):
+        desk.log(f"peer {number}")
+        if number % 50 == 0:
+            desk.now += 1
+            desk.limiter.flush()
+    assert len(desk.lines) <= (LINES_PER_CAUSE + 1) * 61
+    desk.now += WINDOW
+    desk.limiter.flush()
+    left_out = sum(fields["lines"] for event, fields in desk.lines if event == LEFT_OUT)
+    written = sum(1 for event, _ in desk.lines if event != LEFT_OUT)
+    assert written + left_out == 50 * 3600
+
+
+def test_a_flood_of_one_cause_leaves_the_others_alone(desk: Desk) -> None:
+    for number in range(1000):
+        desk.log(f"peer {number}")
+    desk.lines.clear()
+    desk.log("peer", "another cause", a=1)
+    assert desk.lines == [("happened", {"a": 1})]
+
+
+def test_what_was_left_out_of_a_cause_is_told_once_with_its_window(desk: Desk) -> None:
+    for number in range(LINES_PER_CAUSE + 7):
+        desk.log(f"peer {number}")
+    assert len(desk.lines) == LINES_PER_CAUSE
+    desk.lines.clear()
+    desk.now += WINDOW
+    desk.log("peer")
+    desk.limiter.flush()
+    assert desk.lines == [(LEFT_OUT, {"cause": "c", "lines": 7}), ("happened", {})]
+    desk.now += WINDOW
+    desk.limiter.flush()
+    assert not desk.limiter._totals
+    assert not desk.limiter._rows
+
+
+def test_a_count_that_comes_when_its_cause_had_all_its_lines_is_left_out_too(desk: Desk) -> None:
+    desk.log("first")
+    desk.now += WINDOW / 2
+    for _ in range(3):
+        desk.log("old")
+    desk.now += WINDOW / 2
+    for number in range(LINES_PER_CAUSE):
+        desk.log(f"peer {number}")
+    desk.lines.clear()
+    desk.now += WINDOW / 2
+    desk.limiter.flush()
+    assert desk.lines == []
+    desk.now += WINDOW / 2
+    desk.limiter.flush()
+    assert desk.lines == [(LEFT_OUT, {"cause": "c", "lines": 2})]
