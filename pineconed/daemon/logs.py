@@ -3,12 +3,12 @@
 
 One line per event: readable text with key=value fields, or one JSON object. Under systemd each line begins
 with its priority (`<6>`), which the journal takes off again. Values are escaped, because some of them come
-from other nodes: no value can fake a line or steer a terminal.
+from other nodes: no value can fake a line or steer a terminal. When nobody reads, lines are lost and counted.
 """
 
-import contextlib
 import logging
 import os
+import select
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
@@ -19,6 +19,9 @@ from pineconed.daemon.config import LogSection
 
 _NUMBERS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES: Mapping[str, int] = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+_PIECE = 1024
+"""Characters written at once: at most 4,096 bytes, which a pipe takes without a wait if it takes any."""
 
 EventDict = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Any], Any]
@@ -51,28 +54,66 @@ class LogLevels:
 
 
 class LossyStream:
-    """A text stream that loses lines rather than raise: a log that nobody reads must not end the daemon."""
+    """A text stream that loses lines rather than raise or wait: a log that nobody reads must not stop us.
+
+    It stays as it is, blocking, since other processes may share it; it is asked before each write whether it
+    takes some. As a step of every line it adds how many were lost just before.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._writable = _poll(stream)
+        self._cut = False
+        self._lost = 0
+
+    def __call__(self, _: Any, __: str, event: EventDict) -> EventDict:
+        """Tell with the next line of those that were lost."""
+        if self._lost:
+            event["lost_lines"] = self._lost
+        return event
 
     def write(self, text: str) -> int:
-        """Write, if it can be done."""
-        with contextlib.suppress(OSError, UnicodeError):
-            return self._stream.write(text)
-        return 0
+        """Write a line, as far as it can be done at once."""
+        if self._cut:
+            text = f"\n{text}"
+        for start in range(0, len(text), _PIECE):
+            if not self._write_now(text[start : start + _PIECE]):
+                self._cut = self._cut or start > 0
+                self._lost += 1
+                return start
+        self._cut, self._lost = False, 0
+        return len(text)
 
     def flush(self) -> None:
-        """Flush, if it can be done."""
-        with contextlib.suppress(OSError):
+        """Nothing to do: `write` keeps nothing back."""
+
+    def _write_now(self, piece: str) -> bool:
+        try:
+            if self._writable is not None and not self._writable.poll(0):
+                return False
+            self._stream.write(piece)
             self._stream.flush()
+        except (OSError, UnicodeError):
+            return False
+        return True
+
+
+def _poll(stream: TextIO) -> "select.poll | None":
+    """What tells whether a write would wait; None for what is not a file of the system."""
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno(), select.POLLOUT)
+    except (OSError, ValueError):
+        return None
+    return poll
 
 
 def set_up_logs(section: LogSection, stream: TextIO, environment: Mapping[str, str]) -> LogLevels:
     """Send everything that is logged, also by libraries, to `stream` in the form that `section` asks for."""
     levels = LogLevels(section.level)
     in_journal = is_journal(stream, environment)
-    steps: list[Processor] = [levels, structlog.processors.add_log_level]
+    lossy = LossyStream(stream)
+    steps: list[Processor] = [levels, structlog.processors.add_log_level, lossy]
     if section.format == "json" or not in_journal:
         steps.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
     steps += _json_steps() if section.format == "json" else _text_steps(section, stream, environment)
@@ -81,7 +122,7 @@ def set_up_logs(section: LogSection, stream: TextIO, environment: Mapping[str, s
     structlog.configure(
         processors=steps,
         wrapper_class=structlog.make_filtering_bound_logger(0),
-        logger_factory=structlog.PrintLoggerFactory(LossyStream(stream)),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(lossy),  # type: ignore[arg-type]
     )
     logging.basicConfig(handlers=[_LibraryLines()], level=logging.WARNING, force=True)
     return levels

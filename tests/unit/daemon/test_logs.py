@@ -6,7 +6,10 @@ import json
 import logging
 import os
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -190,3 +193,41 @@ def test_what_the_stream_cannot_encode_is_lost() -> None:
     raw = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert LossyStream(raw).write("é") == 0
     assert LossyStream(raw).write("e") == 1
+
+
+@pytest.fixture(
+    params=[os.pipe, lambda: [end.detach() for end in socket.socketpair()]], ids=["pipe", "socket"]
+)
+def unread(request: pytest.FixtureRequest) -> Iterator[tuple[int, TextIO]]:
+    """The descriptor at which a log could be read, and the log."""
+    far, near = request.param()
+    with open(near, "w", encoding="utf-8", buffering=1) as stream:  # noqa: PTH123  (a descriptor)
+        yield far, stream
+    os.close(far)
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up(unread: tuple[int, TextIO]) -> None:
+    far, stream = unread
+    set_up_logs(LogSection(format="json"), stream, NOWHERE)
+
+    def flood() -> None:
+        for number in range(5000):
+            write_line("info", "it happened", {"number": number, "long": "\u20ac" * (number % 3000)})
+
+    writer = threading.Thread(target=flood, daemon=True)
+    writer.start()
+    writer.join(20)
+    assert not writer.is_alive()
+    read = b""
+    os.set_blocking(far, False)
+    with suppress(BlockingIOError):
+        while part := os.read(far, 1 << 20):
+            read += part
+    write_line("info", "there is room again", {})
+    *_, cut_or_whole, last = (read + os.read(far, 4096)).decode().splitlines()
+    told = json.loads(last)
+    assert told["event"] == "there is room again"
+    assert 0 < told["lost_lines"] < 5000
+    assert cut_or_whole.startswith('{"number"')
+    write_line("info", "and further", {})
+    assert "lost_lines" not in json.loads(os.read(far, 4096))
