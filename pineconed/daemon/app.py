@@ -139,8 +139,16 @@ class Daemon:
             links_per_source=peering.links_per_source,
             accepts_per_second=peering.accepts_per_second,
             accepts_burst=peering.accepts_burst,
+            total_accepts_per_second=peering.total_accepts_per_second,
+            total_accepts_burst=peering.total_accepts_burst,
         )
-        gate = AcceptGate(_seconds, limits, self._events.refused, lambda link: driver.detach(link, GAVE_WAY))
+        gate = AcceptGate(
+            _seconds,
+            limits,
+            self._events.refused,
+            lambda link: driver.detach(link, GAVE_WAY),
+            self._events.crowded,
+        )
         driver.subscribe(gate.handle_event)
         for text in self._config.listen:
             await self._open_listener(text, gate, driver)
@@ -151,7 +159,7 @@ class Daemon:
             return self._attach(driver, stream, LinkOptions(PeerType.REMOTE, "", uri, Direction.INBOUND))
 
         uri = parse_listen_uri(text)
-        listener = TcpListener(uri.host, uri.port, gate, attach)
+        listener = TcpListener(uri.host, uri.port, gate, attach, self._events.out_of_order)
         try:
             await listener.start()
         except ListenError as error:

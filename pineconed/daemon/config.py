@@ -176,6 +176,19 @@ class PeeringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(ge=1, le=65536, description="How many connections one source may open at one moment."),
     ] = 64
+    total_accepts_per_second: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=65536,
+            description="How many connections a second are taken from all sources together in the long run; "
+            "more have to wait. One that is closed at once counts as a tenth.",
+        ),
+    ] = 100.0
+    total_accepts_burst: Annotated[
+        int,
+        Meta(ge=1, le=65536, description="How many connections are taken at one moment without a wait."),
+    ] = 200
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may come in: bounds on inbound streams, in all and per source, before any byte of them is read.
+"""Who may come in, and how fast: bounds on inbound streams, in all and per source, before a byte is read.
 
 Shared by all listeners of a daemon and never asked about streams that we dial ourselves. A source is one
 IPv4 address or one IPv6 /64, because a single host owns a whole /64. A stream is *half-open* until its
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from pineconed.rate import TokenBucket
 from pineconed.router.events import Event, LinkDown, LinkUp
 
 MAX_REMEMBERED = 4096
 """Sources whose rate of accepts is remembered after their last stream is gone."""
 
+REFUSED = 0.1
+"""What a refused stream takes of the rate in all, where one that may stay takes 1: about 20 us of 300."""
 
 DAWDLING = 2.0
 """Seconds after which a handshake has taken longer than honest ones do."""
@@ -40,6 +43,8 @@ class AcceptLimits:
     links_per_source: all streams from one source, up or half-open. Generous, since a whole site may stand
         behind one address; well under the 253 ports of a node, so that one source cannot take them all.
     accepts_per_second, accepts_burst: a token bucket per source over accepted streams.
+    total_accepts_per_second, total_accepts_burst: one over those of everybody together, since a /48 holds
+        65,536 sources. Beyond it nobody is refused; all wait in the kernel's backlog.
     """
 
     half_open: int = 128
@@ -47,6 +52,8 @@ class AcceptLimits:
     links_per_source: int = 64
     accepts_per_second: float = 16.0
     accepts_burst: int = 64
+    total_accepts_per_second: float = 100.0
+    total_accepts_burst: int = 200
 
 
 @dataclass(slots=True)
@@ -72,6 +79,7 @@ class AcceptGate:
     `clock` gives seconds on any scale that only moves forward; `refused` is told the cause and the source
     of each refusal, for the log. `refusals` counts them by cause. When too many streams are half-open in all,
     one that dawdles is closed by `give_way` for a new one, lest a few sources keep everybody else out.
+    `crowded` is told when streams have to wait, as more come than the rate in all allows; `waits` counts it.
     """
 
     def __init__(
@@ -80,21 +88,40 @@ class AcceptGate:
         limits: AcceptLimits | None = None,
         refused: Callable[[Refusal, str], None] = lambda _cause, _source: None,
         give_way: Callable[[int], None] = lambda _link: None,
+        crowded: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
-        self._limits = limits or AcceptLimits()
+        self._limits = limits = limits or AcceptLimits()
+        self._rate = TokenBucket(limits.total_accepts_per_second, limits.total_accepts_burst)
+        self._crowded = crowded
         self._refused = refused
         self._sources: dict[str, _Source] = {}
         self._give_way = give_way
         self._half_open: dict[int, _HalfOpen] = {}
         self._links: dict[int, str] = {}
         self.accepted = 0
+        self.waits = 0
         self.refusals: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
 
     @property
     def half_open(self) -> int:
         """Inbound streams whose handshake is not done."""
         return len(self._half_open)
+
+    def reserve(self) -> float:
+        """Ask before a stream is accepted: 0 if one may be, or else the seconds to leave it in the backlog.
+
+        After 0 comes `admit` for the stream, or `release` if there was none.
+        """
+        wait = self._rate.spend(1, self._clock())
+        if wait:
+            self.waits += 1
+            self._crowded()
+        return wait
+
+    def release(self) -> None:
+        """No stream was there to accept after `reserve`."""
+        self._rate.give_back(1)
 
     def admit(self, host: str) -> bool:
         """Whether a stream that was just accepted from this address may stay; counted and reported if not."""
@@ -103,6 +130,7 @@ class AcceptGate:
         cause = self._objection(source)
         if cause is not None:
             self.refusals[cause] += 1
+            self._rate.give_back(1 - REFUSED)
             self._refused(cause, name)
             return False
         source.tokens -= 1

@@ -2,13 +2,14 @@
 """TCP listeners: accept, ask the gate, hand over.
 
 A listener lives as long as the daemon. A stream that failed before it was accepted is skipped; when the
-process or the system runs out of descriptors or memory, accepting pauses for a second, with one log line
-until it works again. A refused stream is accepted and reset, so that it neither fills the backlog nor
-leaves anything behind.
+process or the system runs out of descriptors or memory, accepting pauses for a second. A refused stream is
+accepted and reset, so that it neither fills the backlog nor leaves anything behind. When more streams come
+than the gate allows in all, they wait in the backlog, and the listener sleeps meanwhile.
 """
 
 import asyncio
 import errno
+import random
 import socket
 from collections.abc import Callable
 
@@ -21,11 +22,14 @@ from pineconed.transport.tcp import RESOLVE_TIMEOUT, plain_reason, tune
 from pineconed.transport.uri import host_port
 
 BACKLOG = 512
-ACCEPTS_PER_TURN = 64
-"""Streams taken in one turn of the loop, so that a flood of them does not hold up the peerings."""
+ACCEPTS_PER_TURN = 8
+"""Streams taken in one turn of the loop (1 ms), so that a flood of them does not hold up the peerings."""
 
 PAUSE = 1.0
 """Seconds without accepting after the system ran out of something."""
+
+BREATHER = 0.05
+"""The least seconds without accepting when streams come too fast, lest every token wakes the listener."""
 
 _THAT_STREAM_FAILED = frozenset(
     {
@@ -55,17 +59,24 @@ class TcpListener:
 
     `attach` takes the stream into the driver and returns the link that it became. The host `::` takes
     IPv4 as well, unless another socket has that port for IPv4 already. A name is resolved once, at
-    `start`.
+    `start`. `out_of_order` is told, for the log, why accepting fails and how many seconds it pauses.
     """
 
-    def __init__(self, host: str, port: int, gate: AcceptGate, attach: Callable[[SocketStream], int]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        gate: AcceptGate,
+        attach: Callable[[SocketStream], int],
+        out_of_order: Callable[[str, float], None] = lambda _reason, _seconds: None,
+    ) -> None:
         self._host = host
         self._port = port
         self._gate = gate
         self._attach = attach
         self._sockets: list[socket.socket] = []
         self._paused: dict[int, asyncio.TimerHandle] = {}
-        self._out_of_order = False
+        self._out_of_order = out_of_order
 
     @property
     def addresses(self) -> list[str]:
@@ -108,25 +119,27 @@ class TcpListener:
 
     def _accept_some(self, sock: socket.socket) -> None:
         for _ in range(ACCEPTS_PER_TURN):
+            if wait := self._gate.reserve():
+                # By chance, so that of two listeners it is not always the same that wakes first.
+                self._pause(sock, max(wait, BREATHER) * random.uniform(1, 2))
+                return
             try:
                 accepted, address = sock.accept()
             except BlockingIOError:
+                self._gate.release()
                 return
             except OSError as error:
                 if error.errno in _THAT_STREAM_FAILED:
                     continue
-                self._pause(sock, error)
+                self._out_of_order(plain_reason(error), PAUSE)
+                self._pause(sock, PAUSE)
                 return
-            self._out_of_order = False
             self._take(accepted, address)
 
-    def _pause(self, sock: socket.socket, error: OSError) -> None:
-        if not self._out_of_order:
-            _log.error("cannot accept peers for now", reason=plain_reason(error), retry_seconds=PAUSE)
-        self._out_of_order = True
+    def _pause(self, sock: socket.socket, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(sock.fileno())
-        self._paused[sock.fileno()] = loop.call_later(PAUSE, self._resume, sock)
+        self._paused[sock.fileno()] = loop.call_later(seconds, self._resume, sock)
 
     def _take(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         host = address[0]

@@ -101,6 +101,35 @@ def test_accepts_of_one_source_have_a_rate_and_a_burst() -> None:
     assert gate.refusals[Refusal.RATE_SOURCE] == 4
 
 
+def test_accepts_of_everybody_have_a_rate_and_a_burst() -> None:
+    clock, told = Clock(), list[float]()
+    limits = AcceptLimits(total_accepts_per_second=4, total_accepts_burst=3)
+    gate = AcceptGate(clock, limits, crowded=lambda: told.append(clock.now))
+    for number in range(3):
+        assert gate.reserve() == 0
+        assert gate.admit(f"2001:db8:0:{number}::1")
+    assert gate.reserve() == pytest.approx(0.25)
+    clock.now += 0.125
+    assert gate.reserve() == pytest.approx(0.125)
+    assert gate.waits == 2
+    assert told == [100.0, 100.125]
+    clock.now += 0.125
+    assert gate.reserve() == 0
+
+
+def test_turns_without_a_stream_take_nothing_of_the_rate_and_refused_streams_little() -> None:
+    limits = AcceptLimits(links_per_source=0, total_accepts_per_second=1, total_accepts_burst=2)
+    gate = AcceptGate(Clock(), limits)
+    for _ in range(100):
+        assert gate.reserve() == 0
+        gate.release()
+    for _ in range(10):
+        assert gate.reserve() == 0
+        assert not gate.admit("192.0.2.1")
+    assert gate.reserve() == 0
+    assert gate.reserve() == pytest.approx(1)
+
+
 def test_whoever_asked_is_told_of_refusals() -> None:
     told: list[tuple[Refusal, str]] = []
     gate = AcceptGate(Clock(), AcceptLimits(links_per_source=0), lambda *refusal: told.append(refusal))

@@ -4,6 +4,7 @@
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 
@@ -14,6 +15,7 @@ from pineconed.router.events import LinkDown
 from pineconed.transport import listener as listener_module
 from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal
 from pineconed.transport.listener import ListenError, TcpListener
+from pineconed.transport.resolve import SocketAddress
 from pineconed.transport.stream import SocketStream
 
 KEEP_OUT = AcceptLimits(links_per_source=0)
@@ -23,8 +25,9 @@ class Hall:
     """Takes in what a listener hands over."""
 
     def __init__(self, limits: AcceptLimits | None = None) -> None:
-        self.gate = AcceptGate(lambda: 0.0, limits)
+        self.gate = AcceptGate(time.monotonic, limits)
         self.streams: list[SocketStream] = []
+        self.failures: list[tuple[str, float]] = []
         self._came = asyncio.Event()
 
     def attach(self, stream: SocketStream) -> int:
@@ -33,7 +36,7 @@ class Hall:
         return len(self.streams)
 
     def listener(self, host: str = "127.0.0.1", port: int = 0) -> TcpListener:
-        return TcpListener(host, port, self.gate, self.attach)
+        return TcpListener(host, port, self.gate, self.attach, lambda *failure: self.failures.append(failure))
 
     async def wait_for(self, count: int) -> None:
         async with asyncio.timeout(5):
@@ -154,6 +157,75 @@ def test_hundreds_at_once_from_one_address_leave_only_their_share() -> None:
     with_hall(check)
 
 
+class CountingSocket:
+    """Stands for a listening socket and counts how often it is asked for a stream."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.asked = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.asked += 1
+        return self._real.accept()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+
+def test_streams_that_come_too_fast_wait_in_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[CountingSocket] = []
+    original = listener_module._listening_socket
+
+    def counting(address: SocketAddress) -> CountingSocket:
+        asked.append(CountingSocket(original(address)))
+        return asked[0]
+
+    monkeypatch.setattr(listener_module, "_listening_socket", counting)
+
+    async def check(hall: Hall) -> None:
+        listener = hall.listener()
+        await listener.start()
+        crowd = [dial(listener.address) for _ in range(30)]
+        start = time.monotonic()
+        await hall.wait_for(10)
+        await asyncio.sleep(0.15)
+        assert len(hall.streams) <= 10 + 50 * (time.monotonic() - start)
+        assert hall.gate.waits <= 10
+        await hall.wait_for(30)
+        assert time.monotonic() - start >= 0.35
+        assert asked[0].asked <= 30 + hall.gate.waits + 1
+        assert not any(hall.gate.refusals.values())
+        for one in crowd:
+            one.close()
+        await listener.close()
+
+    with_hall(check, AcceptLimits(1000, 1000, 1000, total_accepts_per_second=50, total_accepts_burst=10))
+
+
+def test_a_flood_is_taken_in_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+    original = TcpListener._accept_some
+
+    def counted(listener: TcpListener, sock: socket.socket) -> None:
+        before = listener._gate.accepted
+        original(listener, sock)
+        turns.append(listener._gate.accepted - before)
+
+    monkeypatch.setattr(TcpListener, "_accept_some", counted)
+
+    async def check(hall: Hall) -> None:
+        listener = hall.listener()
+        await listener.start()
+        crowd = [dial(listener.address) for _ in range(60)]
+        await hall.wait_for(60)
+        assert max(turns) <= 8
+        for one in crowd:
+            one.close()
+        await listener.close()
+
+    with_hall(check, AcceptLimits(1000, 1000, 1000))
+
+
 class FailingSocket:
     """Stands for a listening socket whose accept answers as the kernel may."""
 
@@ -184,29 +256,23 @@ async def _listen_with(hall: Hall, monkeypatch: pytest.MonkeyPatch, answers: lis
 def test_streams_that_failed_before_they_were_taken_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(hall: Hall) -> None:
         listener = await _listen_with(hall, monkeypatch, [errno.ECONNABORTED, errno.EPROTO, errno.EPERM])
-        with capture_logs() as logs, dial(listener.address):
+        with dial(listener.address):
             await hall.wait_for(1)
-        assert logs == []
+        assert hall.failures == []
         await listener.close()
 
     with_hall(check)
 
 
-def test_without_descriptors_accepting_pauses_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_descriptors_accepting_pauses_and_tells_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener_module, "PAUSE", 0.02)
     answers = [errno.EMFILE] * 3
 
     async def check(hall: Hall) -> None:
         listener = await _listen_with(hall, monkeypatch, answers)
-        with capture_logs() as logs, dial(listener.address):
+        with dial(listener.address):
             await hall.wait_for(1)
-            assert [(entry["event"], entry["reason"]) for entry in logs] == [
-                ("cannot accept peers for now", "too many open files")
-            ]
-        answers.append(errno.EMFILE)
-        with capture_logs() as again, dial(listener.address):
-            await hall.wait_for(2)
-        assert len(again) == 1
+        assert hall.failures == [("too many open files", 0.02)] * 3
         await listener.close()
 
     with_hall(check)
