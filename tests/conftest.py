@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test shares: when a test may be skipped, and how random tests are run.
 
-A test that needs root carries the marker ``root`` or ``netns`` and is skipped, with the reason, for anybody
-else. A test against the reference implementation carries the marker ``reference`` and skips itself when the
-environment does not name its binaries. Under ``CI=true`` no other skip is accepted: the run fails and lists
+A test that needs root carries the marker `root` or `netns` and is skipped, with the reason, for anybody
+else. A test against the reference implementation carries the marker `reference` and skips itself when the
+environment does not name its binaries. Under `CI=true` no other skip is accepted: the run fails and lists
 what was skipped.
 """
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The other end of the admin socket, for pineconectl and for scripts: the standard library's HTTP client.
 
-It starts fast: neither aiohttp nor asyncio is imported. ``Identifier`` is re-exported because the client
+It starts fast: neither aiohttp nor asyncio is imported. `Identifier` is re-exported because the client
 is the only door by which the CLI comes into this room.
 """
-
-from __future__ import annotations
 
 import errno
 import http.client
@@ -41,7 +39,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 class ClientError(Exception):
-    """A call came to nothing; ``remedy`` says what to do about it."""
+    """A call came to nothing; `remedy` says what to do about it."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -57,7 +55,7 @@ class NotPermittedError(ClientError):
 
 
 class RefusedError(ClientError):
-    """The daemon answered with an error; ``code`` is that of the schema."""
+    """The daemon answered with an error; `code` is that of the schema."""
 
     def __init__(self, code: str, message: str, remedy: str) -> None:
         super().__init__(message, remedy)
@@ -69,7 +67,7 @@ class BadAnswerError(ClientError):
 
 
 class AdminClient:
-    """Calls to the daemon that listens at ``socket_path``; each opens a connection of its own."""
+    """Calls to the daemon that listens at `socket_path`; each opens a connection of its own."""
 
     def __init__(self, socket_path: str = DEFAULT_SOCKET, timeout: float = 10.0) -> None:
         self.socket_path = socket_path

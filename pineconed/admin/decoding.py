@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strict reading of requests: what a call does not take is refused, with a word on what it does take."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every call of the admin API: the one table that the server and the OpenAPI document are made from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -20,8 +18,8 @@ AnswerT = TypeVar("AnswerT")
 class Endpoint(Generic[RequestT, AnswerT]):
     """One call.
 
-    ``name`` and ``summary`` are for the document; ``request`` is read from the query string, or with
-    ``in_body`` from a JSON body; ``errors`` are the statuses that this call in particular can end with.
+    `name` and `summary` are for the document; `request` is read from the query string, or with
+    `in_body` from a JSON body; `errors` are the statuses that this call in particular can end with.
     """
 
     method: str

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The error that a call of the admin API ends with, and the error of its socket."""
 
-from __future__ import annotations
-
 from pineconed.admin import schema
 
 STATUS_OF: dict[schema.ErrorCode, int] = {
@@ -18,7 +16,7 @@ STATUS_OF: dict[schema.ErrorCode, int] = {
 
 
 class AdminError(Exception):
-    """A call is refused: ``code`` for programs, ``message`` and ``remedy`` for people."""
+    """A call is refused: `code` for programs, `message` and `remedy` for people."""
 
     def __init__(self, code: schema.ErrorCode, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -37,7 +35,7 @@ class AdminError(Exception):
 
 
 class AdminSocketError(Exception):
-    """The admin socket cannot be made; ``remedy`` says what to do about it."""
+    """The admin socket cannot be made; `remedy` says what to do about it."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)

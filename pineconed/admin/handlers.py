@@ -5,8 +5,6 @@ No HTTP here. Every method takes one request struct and gives one answer struct,
 All of them run in the event loop and none waits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import UNSET
@@ -28,8 +26,8 @@ MAX_CONFIGURED_PEERS = 253
 class AdminBackend:
     """Answers every call from the parts of the daemon that it is given.
 
-    ``clock`` reads the moment that snapshots are taken at, ``tun_name`` is None on a pure router,
-    ``listeners`` tells the URIs that are listened on now.
+    `clock` reads the moment that snapshots are taken at, `tun_name` is None on a pure router,
+    `listeners` tells the URIs that are listened on now.
     """
 
     def __init__(

@@ -4,8 +4,6 @@
 Only the standard library, so that pineconectl can turn keys into addresses without a daemon and fast.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import string
 from dataclasses import dataclass
@@ -21,9 +19,9 @@ class IdentifierError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """A node as far as it was named: ``key`` is 32 bytes, of which an address tells the first 15.
+    """A node as far as it was named: `key` is 32 bytes, of which an address tells the first 15.
 
-    ``exact`` says that the whole key is known; else zeros stand for the rest, as in frames.
+    `exact` says that the whole key is known; else zeros stand for the rest, as in frames.
     """
 
     key: bytes
@@ -41,7 +39,7 @@ class Identifier:
 
 
 def address_text(key: bytes) -> str:
-    """The overlay address of a public key: ``fd`` and the key's first 15 bytes."""
+    """The overlay address of a public key: `fd` and the key's first 15 bytes."""
     return str(ipaddress.IPv6Address(ADDRESS_BYTE + key[:PREFIX_LENGTH]))
 
 

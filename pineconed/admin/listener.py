@@ -5,8 +5,6 @@ A stale socket is not this module's business: whoever starts the daemon looks wh
 it, under the daemon's lock. Here a path that exists is an error.
 """
 
-from __future__ import annotations
-
 import errno
 import grp
 import os
@@ -29,9 +27,9 @@ _REMEDIES = {
 
 
 def open_listener(path: Path, mode: int, group: str | int | None) -> socket.socket:
-    """A listening, non-blocking Unix socket at ``path`` with these permission bits.
+    """A listening, non-blocking Unix socket at `path` with these permission bits.
 
-    ``group`` is a name or a number; None leaves the daemon's. The mode is set before the file exists and
+    `group` is a name or a number; None leaves the daemon's. The mode is set before the file exists and
     the group before anybody can connect. Raises AdminSocketError.
     """
     if len(os.fsencode(path)) > MAX_PATH_BYTES:

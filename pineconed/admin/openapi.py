@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAPI 3.1 document of the admin API, made from the same structs and table as the server."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +23,7 @@ _SHARED_ERRORS = (400, 500)
 
 
 def document(version: str) -> dict[str, Any]:
-    """The whole document as plain JSON values; ``version`` is that of pineconed."""
+    """The whole document as plain JSON values; `version` is that of pineconed."""
     answers = [endpoint.answer for endpoint in ENDPOINTS]
     bodies = [endpoint.request for endpoint in ENDPOINTS if endpoint.in_body]
     _, components = msgspec.json.schema_components([*answers, *bodies, schema.Error], ref_template=_REFERENCE)

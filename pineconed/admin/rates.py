@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bytes per second of each link, from counters read once a second."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -35,7 +33,7 @@ class RateMeter:
             self._samples[link] = kept
 
     def rates(self, link: int, latest: Sample) -> tuple[float, float] | None:
-        """Received and sent bytes per second between the oldest sample and ``latest``.
+        """Received and sent bytes per second between the oldest sample and `latest`.
 
         None while a link is too young for a sample of at least half a second ago.
         """

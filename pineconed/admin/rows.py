@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots of the node and the dialer, turned into the rows of the schema."""
 
-from __future__ import annotations
-
 from typing import cast
 
 from pineconed.admin import schema

@@ -6,8 +6,6 @@ that is here stays: fields may be added within version 1, never renamed or remov
 those that they do not know.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -81,7 +79,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 class Peer(Struct, frozen=True, kw_only=True):
-    """One peering, or a configured peer that is down (``port`` null, ``state`` waiting or connecting)."""
+    """One peering, or a configured peer that is down (`port` null, `state` waiting or connecting)."""
 
     port: Annotated[Port | None, Meta(description="Null until the handshake is done.")]
     public_key: Annotated[Key | None, Meta(description="Null until the handshake is done.")]
@@ -167,7 +165,7 @@ class SnakeEntry(Struct, frozen=True, kw_only=True):
 
 
 class Snake(Struct, frozen=True, kw_only=True):
-    """The table of the virtual snake, by key; at most ``limit`` rows at a time."""
+    """The table of the virtual snake, by key; at most `limit` rows at a time."""
 
     descending: Annotated[
         SnakeEntry | None, Meta(description="The nearest lower key known; the snake goes on there.")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin API's HTTP server on a Unix socket; the only module of the room that imports aiohttp."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
@@ -35,9 +33,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AdminServer:
-    """Serves a backend at ``socket_path`` (``mode`` permission bits, owned by ``group`` if given).
+    """Serves a backend at `socket_path` (`mode` permission bits, owned by `group` if given).
 
-    ``start`` raises AdminSocketError; ``close`` ends open connections within half a second and removes
+    `start` raises AdminSocketError; `close` ends open connections within half a second and removes
     the socket.
     """
 

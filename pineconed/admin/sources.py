@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the admin API asks of the rest of the daemon, as protocols: tests give it small fakes.
 
-``Node`` fulfils NodeSource, ``Driver`` StreamSource, ``Dialer`` PeerList; the daemon's composition
+`Node` fulfils NodeSource, `Driver` StreamSource, `Dialer` PeerList; the daemon's composition
 passes them in.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -29,7 +27,7 @@ class NodeSource(Protocol):
         """The place in the spanning tree."""
 
     def snake(self, now: Now, after: bytes | None, limit: int) -> SnakeSnapshot:
-        """At most ``limit`` rows of the snake table with keys above ``after``."""
+        """At most `limit` rows of the snake table with keys above `after`."""
 
     def route(self, key: bytes, now: Now) -> RouteSnapshot:
         """Where a frame for this key (32 bytes) would leave."""
@@ -65,11 +63,11 @@ class DialFacts(Protocol):
 
     @property
     def source(self) -> str:
-        """Where it was configured: ``file``, ``flag`` or ``api``."""
+        """Where it was configured: `file`, `flag` or `api`."""
 
     @property
     def state(self) -> str:
-        """``waiting``, ``connecting``, ``handshake`` or ``up``."""
+        """`waiting`, `connecting`, `handshake` or `up`."""
 
     @property
     def link(self) -> int | None:

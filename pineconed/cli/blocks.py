@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a command prints, before anybody knows whether it goes to a terminal or into a pipe."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +12,7 @@ _SHORT_KEY = 12
 
 
 class Cell(NamedTuple):
-    """One value: ``plain`` for programs, ``human`` for people, in a rich ``style``."""
+    """One value: `plain` for programs, `human` for people, in a rich `style`."""
 
     plain: str
     human: str
@@ -42,10 +40,10 @@ def short_address(text: str) -> str:
 class Column:
     """A column of a table.
 
-    ``name`` heads it in a pipe, ``title`` on a terminal. When a terminal is too narrow, columns with
-    ``least`` are cut to no less than that width, and all make room one after the other, from the lowest
-    number on: at ``shorten_at`` the texts are shortened by ``shorten``, at ``keep`` the column goes. What
-    does not fit into a column that ``folds`` goes on in the next line instead of being cut.
+    `name` heads it in a pipe, `title` on a terminal. When a terminal is too narrow, columns with
+    `least` are cut to no less than that width, and all make room one after the other, from the lowest
+    number on: at `shorten_at` the texts are shortened by `shorten`, at `keep` the column goes. What
+    does not fit into a column that `folds` goes on in the next line instead of being cut.
     """
 
     name: str
@@ -60,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns; ``heading`` and ``empty`` are said on a terminal only."""
+    """Rows under columns; `heading` and `empty` are said on a terminal only."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
@@ -69,7 +67,7 @@ class Table:
 
 
 class Fact(NamedTuple):
-    """One named value: ``name`` in a pipe, ``title`` on a terminal; without title or value only in a pipe."""
+    """One named value: `name` in a pipe, `title` on a terminal; without title or value only in a pipe."""
 
     name: str
     title: str
@@ -79,7 +77,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Named values, one a line; ``heading`` is said on a terminal only."""
+    """Named values, one a line; `heading` is said on a terminal only."""
 
     facts: Sequence[Fact]
     heading: str = ""

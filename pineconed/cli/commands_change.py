@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``add-peer``, ``remove-peer``, ``log-level``: the few things that can be changed while the daemon runs."""
-
-from __future__ import annotations
+"""`add-peer`, `remove-peer`, `log-level`: the few things that can be changed while the daemon runs."""
 
 from typing import cast
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``status``, ``peers``, ``tree``, ``snake``: what the node is and knows."""
-
-from __future__ import annotations
+"""`status`, `peers`, `tree`, `snake`: what the node is and knows."""
 
 from collections.abc import Callable
 from functools import partial

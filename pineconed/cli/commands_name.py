@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``routes``, ``address``, ``version``: questions with one answer."""
-
-from __future__ import annotations
+"""`routes`, `address`, `version`: questions with one answer."""
 
 import click
 

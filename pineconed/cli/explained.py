@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands whose ``--help`` shows examples, as they are typed."""
-
-from __future__ import annotations
+"""Commands whose `--help` shows examples, as they are typed."""
 
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How pineconectl fails: one line on standard error that names the remedy, and an exit code per kind."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 import click

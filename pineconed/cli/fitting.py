@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which columns of a table a terminal has room for, so that no row wraps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

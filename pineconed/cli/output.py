@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what a command found: JSON, plain text, or a drawing for a terminal."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks as plain text for pipes: aligned with spaces, nothing cut, no colours, units as in JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pineconed.cli.blocks import Block, Facts, Line, Note, Table

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Structs of the schema as a table for pipes: the columns are the fields, named as in JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ from pineconed.cli.units import coords_text, number_plain
 
 
 def struct_table(rows: Sequence[Struct], kind: type[Struct], last: str = "") -> Table:
-    """All fields of ``kind`` as columns; ``last`` names the one that may hold spaces and so comes last."""
+    """All fields of `kind` as columns; `last` names the one that may hold spaces and so comes last."""
     names = sorted(kind.__struct_fields__, key=lambda name: name == last)
     cells = [[_plain_cell(getattr(row, name)) for name in names] for row in rows]
     numeric = [_is_numeric([getattr(row, name) for row in rows]) for name in names]

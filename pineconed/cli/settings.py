@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options that every command takes, before its name or after it: ``--json`` and ``--socket``."""
-
-from __future__ import annotations
+"""The options that every command takes, before its name or after it: `--json` and `--socket`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
 
 
 def common_options(environment: bool = False) -> Callable[[CommandT], CommandT]:
-    """Give a command ``--json`` and ``--socket``; ``environment`` also reads the variable for the socket."""
+    """Give a command `--json` and `--socket`; `environment` also reads the variable for the socket."""
     socket = click.option(
         "--socket",
         metavar="F",

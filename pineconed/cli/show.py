@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the commands share: asking the daemon, reading how people name a node, and writing the answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -29,7 +27,7 @@ AnswerT = TypeVar("AnswerT")
 def show(
     settings: Settings, answer: bytes, kind: type[AnswerT], view: Callable[[AnswerT], list[Block]]
 ) -> None:
-    """Write an answer as it came with ``--json``, else as the view draws it."""
+    """Write an answer as it came with `--json`, else as the view draws it."""
     if settings.json:
         write_json(answer)
     else:
@@ -54,14 +52,14 @@ def node_text(text: str) -> str:
 
 
 def peer_filter(which: str | None) -> dict[str, Any]:
-    """The parameters of ``GET /v1/peers`` for a port, a key or an address."""
+    """The parameters of `GET /v1/peers` for a port, a key or an address."""
     if which is None:
         return {}
     return {"port": _port(which)} if _is_port(which) else {"node": node_text(which)}
 
 
 def peer_name(which: str) -> dict[str, Any]:
-    """The parameters of ``DELETE /v1/peers`` for a port, a key, an address or else a URI."""
+    """The parameters of `DELETE /v1/peers` for a port, a key, an address or else a URI."""
     if _is_port(which):
         return {"port": _port(which)}
     try:
@@ -86,7 +84,7 @@ def _port(text: str) -> int:
 
 
 def fetch_snake(client: AdminClient, limit: int) -> bytes:
-    """Up to ``limit`` rows, page by page, as the JSON of one answer."""
+    """Up to `limit` rows, page by page, as the JSON of one answer."""
     answer = client.get("/v1/snake", limit=min(limit, schema.MAX_ROWS))
     page = decode(answer, schema.Snake)
     rows = list(page.entries)

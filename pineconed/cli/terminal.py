@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks for a terminal, drawn by rich: colours, short keys where room is scarce, and nothing wider."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 

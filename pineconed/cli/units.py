@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sizes, rates and times in the words that people use, and text that cannot upset a terminal."""
 
-from __future__ import annotations
-
 NONE = "-"
 """Stands for a value that there is none of."""
 
 
 def size_text(count: float) -> str:
-    """Bytes in the unit that leaves few digits: ``312 B``, ``1.5 KiB``, ``12.0 GiB``."""
+    """Bytes in the unit that leaves few digits: `312 B`, `1.5 KiB`, `12.0 GiB`."""
     if count < 1024:
         return f"{count:.0f} B"
     for unit in ("KiB", "MiB", "GiB"):
@@ -24,7 +22,7 @@ def rate_text(rate: float | None) -> str:
 
 
 def duration_text(seconds: float | None) -> str:
-    """A time span with its two largest units: ``8 s``, ``3 min 20 s``, ``5 h 2 min``, ``12 d 1 h``."""
+    """A time span with its two largest units: `8 s`, `3 min 20 s`, `5 h 2 min`, `12 d 1 h`."""
     if seconds is None:
         return NONE
     whole = int(seconds)
@@ -38,7 +36,7 @@ def duration_text(seconds: float | None) -> str:
 
 
 def round_trip_text(seconds: float | None) -> str:
-    """A round-trip time: ``0.31 ms``, ``12.4 ms``, ``1.20 s``."""
+    """A round-trip time: `0.31 ms`, `12.4 ms`, `1.20 s`."""
     if seconds is None:
         return NONE
     if seconds >= 1:
@@ -53,7 +51,7 @@ def number_plain(number: float | None) -> str:
 
 
 def coords_text(coords: list[int] | None) -> str:
-    """Coords as in JSON, without spaces: ``[3,1]``; ``[]`` is the root's."""
+    """Coords as in JSON, without spaces: `[3,1]`; `[]` is the root's."""
     return NONE if coords is None else f"[{','.join(map(str, coords))}]"
 
 

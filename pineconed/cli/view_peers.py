@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``peers`` prints: a table, or with ``--long`` everything about each peer."""
-
-from __future__ import annotations
+"""What `peers` prints: a table, or with `--long` everything about each peer."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``status``, ``routes``, ``add-peer``, ``remove-peer`` and ``version`` print."""
-
-from __future__ import annotations
+"""What `status`, `routes`, `add-peer`, `remove-peer` and `version` print."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``tree`` and ``snake`` print."""
-
-from __future__ import annotations
+"""What `tree` and `snake` print."""
 
 from pineconed.admin import schema
 from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_address, short_key

@@ -22,7 +22,7 @@ from pineconed.wire.watermark import FULL
 
 
 def key(number: int) -> bytes:
-    """A public key that begins with the byte ``number``; the rest looks as random as it should."""
+    """A public key that begins with the byte `number`; the rest looks as random as it should."""
     return bytes([number]) + hashlib.sha256(bytes([number])).digest()[1:]
 
 
@@ -33,7 +33,7 @@ ROOT = Root(key(0xFE), 1_760_000_000)
 
 
 def peering(link: int, port: int | None, public_key: bytes | None, **changes: object) -> PeeringSnapshot:
-    """A peering that is up, or with ``port`` None one in its handshake."""
+    """A peering that is up, or with `port` None one in its handshake."""
     values: dict[str, object] = {
         "link": link,
         "port": port,
@@ -227,7 +227,7 @@ class World:
 
 @contextmanager
 def served(world: World, path: Path) -> Iterator[Path]:
-    """The real server over the fakes at ``path``, in a loop of its own, so that a test may block."""
+    """The real server over the fakes at `path`, in a loop of its own, so that a test may block."""
     loop = asyncio.new_event_loop()
     server = AdminServer(world.backend(), path)
     thread = threading.Thread(target=loop.run_forever)

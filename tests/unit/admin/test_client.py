@@ -25,7 +25,7 @@ from tests.unit.admin.fakes import World
 
 @contextmanager
 def answering(path: Path, answer: bytes) -> Iterator[None]:
-    """Something that takes one connection at ``path`` and says ``answer``, whatever it is asked."""
+    """Something that takes one connection at `path` and says `answer`, whatever it is asked."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()

@@ -51,7 +51,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
 
 
 def mutated(encoded: bytes) -> st.SearchStrategy[bytes]:
-    """``encoded`` with a stretch of it replaced: close enough to the real thing to pass the first checks."""
+    """`encoded` with a stretch of it replaced: close enough to the real thing to pass the first checks."""
     cut = st.integers(0, len(encoded))
     return st.builds(
         lambda start, stop, patch: encoded[:start] + patch + encoded[stop:], cut, cut, st.binary(max_size=8)
