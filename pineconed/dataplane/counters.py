@@ -25,7 +25,7 @@ class DropCause(StrEnum):
     NO_QUEUE = "no_queue"
     """The next hop's peering has ended."""
     QUEUE_FULL = "queue_full"
-    """The oldest frame of the longest flow made room in a full peering queue."""
+    """A frame of the longest flow of the longest ingress made room in a full peering queue."""
     MEMORY_FULL = "memory_full"
     """The same, because the queues of all peerings together are full."""
     PROTOCOL_FULL = "protocol_full"

@@ -153,7 +153,7 @@ class Forwarder:
             self._counters.drop(DropCause.NO_QUEUE, from_port)
             return
         if new_fields is None:
-            queue.push_traffic(frame.tobytes(), length, flow ^ frame[6])
+            queue.push_traffic(frame.tobytes(), length, flow ^ frame[6], from_port)
             return
         grown = len(new_fields) - len(fields)
         if not grown:
@@ -164,7 +164,7 @@ class Forwarder:
         else:
             self._counters.drop(DropCause.TOO_LONG, from_port)
             return
-        queue.push_traffic(copy, length, flow ^ frame[6])
+        queue.push_traffic(copy, length, flow ^ frame[6], from_port)
 
     def _find_route(self, fields: bytes, from_port: int, now: float) -> _Route:
         """Parse and decide, and keep the decision."""
@@ -247,7 +247,7 @@ class Forwarder:
             self._counters.drop(DropCause.TOO_LONG, LOCAL)
             return SendResult.TOO_BIG
         header = _HEADER.pack(MAGIC, 0, FrameType.TRAFFIC, extra, HOP_LIMIT, length, payload_length) + fields
-        queue.push_traffic((header, *pieces), length, flow)
+        queue.push_traffic((header, *pieces), length, flow, LOCAL)
         return SendResult.QUEUED
 
     def _find_template(self, key: bytes, coords: Coords | None, now: float) -> _Template:

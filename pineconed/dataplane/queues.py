@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What waits for each peering: protocol frames first, then a fair queue of traffic.
+"""What waits for each peering: what keeps it alive first, then other protocol frames beside traffic.
 
-Traffic is spread over 256 flows and served by deficit round robin in the manner of RFC 8290: a flow that
-was empty goes first once, so that a ping passes a bulk transfer. Nothing ever waits for room: when the
-traffic of a peering exceeds 1 MiB, the oldest frame of its longest flow is dropped; when all queues together
-exceed 16 MiB, the fullest is relieved, so that peers which stopped reading take nothing from the others.
+Keepalives and tree announcements always go first. Bootstraps and broadcasts get at most half of what is sent
+while traffic waits, so that a flood of valid ones does not starve it, and everything when none does. Traffic
+waits in a fair queue (`scheduler`).
+
+Nothing ever waits for room: when the traffic of a peering exceeds 1 MiB, the oldest frame of the longest flow
+of its longest ingress is dropped; when all queues together exceed 16 MiB, the fullest is relieved, so that
+peers which stopped reading take nothing from the others.
 """
 
 from collections import deque
 
 from pineconed.dataplane.counters import PORTS, Counters, DropCause
+from pineconed.dataplane.scheduler import QUANTUM, FairQueue, Frame, Ingress
 from pineconed.wire.buffer import Buffer
-
-Frame = Buffer | tuple[Buffer, ...]
-"""A whole frame, or its pieces in order."""
-
-FLOWS = 256
-QUANTUM = 8192
-"""Bytes that a flow may send in its turn; more than that comes out of its next turns."""
 
 PEERING_LIMIT = 1 << 20
 TOTAL_LIMIT = 16 << 20
@@ -25,17 +22,11 @@ PROTOCOL_LIMIT = 512 << 10
 RELIEF = 64 << 10
 """Bytes that are freed at once when all queues together are full, because finding the fullest is costly."""
 
-JOIN_LIMIT = 2048
-"""Pieces shorter than this are joined: to copy them costs less than a buffer more in the system call."""
-
 MAX_ANNOUNCEMENTS = 4
 """Tree announcements that wait for one peering at most."""
 
 _ROOT_KEY = slice(12, 44)
 """Where a tree announcement's frame names its root."""
-
-MAX_BUFFERS = 512
-"""Buffers that `take` hands out at most; the system takes 1,024."""
 
 
 class QueueBudget:
@@ -70,7 +61,7 @@ def _fullness(queue: "PeerQueue") -> tuple[int, int]:
     return queue.size, -queue.port
 
 
-class PeerQueue:
+class PeerQueue(FairQueue):
     """The frames that wait for one peering, and what was sent and dropped by its port.
 
     `size` and its parts `traffic_size` and `protocol_size` are in bytes.
@@ -80,34 +71,24 @@ class PeerQueue:
         "_announcements",
         "_budget",
         "_counters",
-        "_deficits",
-        "_flow_sizes",
-        "_flows",
-        "_fresh",
-        "_protocol",
+        "_lead",
         "_ready",
-        "_rounds",
+        "_routine",
         "port",
         "protocol_size",
-        "traffic_size",
     )
 
     def __init__(self, port: int, budget: QueueBudget, counters: Counters, ready: set[int]) -> None:
+        super().__init__()
         self.port = port
-        self.traffic_size = 0
         self.protocol_size = 0
         self._budget = budget
         self._counters = counters
         self._ready = ready
-        self._protocol: deque[bytes] = deque()
-        self._announcements: list[bytes] = []
-        self._flows: list[deque[tuple[int, Frame]] | None] = [None] * FLOWS
-        self._flow_sizes = [0] * FLOWS
-        # The scheduler: flows that were empty until lately, flows in their rounds, and the bytes that each
-        # may still send in its turn. A flow in neither has no deque: 256 empty ones would take 190 KB.
-        self._fresh: deque[int] = deque()
-        self._rounds: deque[int] = deque()
-        self._deficits = [0] * FLOWS
+        self._announcements: deque[bytes] = deque()
+        self._routine: deque[bytes] = deque()
+        # Bytes by which bootstraps and broadcasts lead traffic that waited with them.
+        self._lead = 0
 
     @property
     def size(self) -> int:
@@ -117,17 +98,15 @@ class PeerQueue:
     @property
     def frames(self) -> int:
         """Frames that wait in all."""
-        return len(self._protocol) + sum(len(frames) for frames in self._flows if frames)
+        return len(self._announcements) + len(self._routine) + self.traffic_frames
 
     # In
 
-    def push_protocol(self, frame: bytes) -> bool:
-        """Queue a protocol frame; False (and counted) when there is no room in 512 KiB."""
-        if self.protocol_size + len(frame) > PROTOCOL_LIMIT:
-            self._counters.drop(DropCause.PROTOCOL_FULL, self.port)
-            return False
-        self._append_protocol(frame)
-        return True
+    def push_keepalive(self, frame: bytes) -> None:
+        """Queue a keepalive, unless something else will go out first anyway."""
+        if not self.size:
+            self._announcements.append(frame)
+            self._count_in(frame)
 
     def push_announcement(self, frame: bytes) -> None:
         """Queue a tree announcement, always. The last one is taken out if it still waits and is of one root.
@@ -138,47 +117,59 @@ class PeerQueue:
         """
         waiting = self._announcements
         if len(waiting) == MAX_ANNOUNCEMENTS and waiting[-1][_ROOT_KEY] != frame[_ROOT_KEY]:
-            self._remove_protocol(waiting.pop())
+            self._count_out(waiting.pop())
         if waiting and waiting[-1][_ROOT_KEY] == frame[_ROOT_KEY]:
-            self._remove_protocol(waiting.pop())
+            self._count_out(waiting.pop())
         waiting.append(frame)
-        self._append_protocol(frame)
+        self._count_in(frame)
 
-    def _append_protocol(self, frame: bytes) -> None:
-        self._protocol.append(frame)
+    def push_protocol(self, frame: bytes) -> bool:
+        """Queue a bootstrap or broadcast; False (and counted) when there is no room in 512 KiB."""
+        if self.protocol_size + len(frame) > PROTOCOL_LIMIT:
+            self._counters.drop(DropCause.PROTOCOL_FULL, self.port)
+            return False
+        self._routine.append(frame)
+        self._count_in(frame)
+        return True
+
+    def _count_in(self, frame: bytes) -> None:
         self.protocol_size += len(frame)
         self._budget.used += len(frame)
         self._ready.add(self.port)
         if self._budget.used > self._budget.limit:
             self._budget.relieve()
 
-    def _remove_protocol(self, frame: bytes) -> None:
-        """Take out this very frame: an equal announcement may wait before another root's."""
-        del self._protocol[next(index for index, waiting in enumerate(self._protocol) if waiting is frame)]
+    def _count_out(self, frame: bytes) -> None:
         self.protocol_size -= len(frame)
         self._budget.used -= len(frame)
 
-    def push_traffic(self, frame: Frame, size: int, flow: int) -> None:
+    def push_traffic(self, frame: Frame, size: int, flow: int, from_port: int) -> None:
         """Queue a traffic frame of `size` bytes as part of `flow`, of which the low 8 bits count.
 
-        Per-packet path. Nothing is copied: the buffers must not change until they were sent.
+        `from_port` is where it came from, 0 for this host. Per-packet path. Nothing is copied: the buffers
+        must not change until they were sent.
         """
+        try:
+            ingress = self._ingresses[from_port]
+        except KeyError:
+            ingress = self._ingresses[from_port] = Ingress(from_port)
+            self._fresh.append(ingress)
         flow &= 0xFF
-        frames = self._flows[flow]
+        frames = ingress.flows[flow]
         if frames is None:
-            frames = self._flows[flow] = deque()
-            self._deficits[flow] = QUANTUM
-            self._fresh.append(flow)
+            frames = ingress.flows[flow] = deque()
+            ingress.deficits[flow] = QUANTUM
+            ingress.fresh.append(flow)
         frames.append((size, frame))
-        sizes = self._flow_sizes
-        sizes[flow] += size
+        ingress.sizes[flow] += size
+        ingress.size += size
         self.traffic_size += size
         budget = self._budget
         budget.used += size
-        self._ready.add(self.port)
-        if self.traffic_size > PEERING_LIMIT:
-            longest = flow if 2 * sizes[flow] > self.traffic_size else sizes.index(max(sizes))
-            self._drop_traffic(longest, DropCause.QUEUE_FULL)
+        if self.traffic_size == size:
+            self._ready.add(self.port)
+        while self.traffic_size > PEERING_LIMIT:
+            self._drop_traffic(DropCause.QUEUE_FULL)
         if budget.used > budget.limit:
             budget.relieve()
 
@@ -196,25 +187,18 @@ class PeerQueue:
         return True
 
     def _drop_one(self) -> bool:
-        """Drop the oldest frame of the longest flow, or the oldest protocol frame but for announcements."""
+        """Drop a frame of traffic, or the oldest bootstrap or broadcast; announcements stay."""
         if self.traffic_size:
-            sizes = self._flow_sizes
-            self._drop_traffic(sizes.index(max(sizes)), DropCause.MEMORY_FULL)
-            return True
-        oldest = next((frame for frame in self._protocol if frame not in self._announcements), None)
-        if oldest is None:
+            self._drop_traffic(DropCause.MEMORY_FULL)
+        elif self._routine:
+            self._count_out(self._routine.popleft())
+            self._counters.drop(DropCause.MEMORY_FULL, self.port)
+        else:
             return False
-        self._remove_protocol(oldest)
-        self._counters.drop(DropCause.MEMORY_FULL, self.port)
         return True
 
-    def _drop_traffic(self, flow: int, cause: DropCause) -> None:
-        frames = self._flows[flow]
-        assert frames  # noqa: S101  (its size is above 0)
-        size, _ = frames.popleft()
-        self._flow_sizes[flow] -= size
-        self.traffic_size -= size
-        self._budget.used -= size
+    def _drop_traffic(self, cause: DropCause) -> None:
+        self._budget.used -= self._drop_longest()
         self._counters.drop(cause, self.port)
 
     # Out
@@ -225,87 +209,44 @@ class PeerQueue:
         Small pieces come joined; nothing more of this queue is sent before them.
         """
         pieces: list[Buffer] = []
-        taken = self._take_protocol(budget, pieces)
+        taken = self._take_protocol(budget, pieces) if self.protocol_size else 0
         buffers: list[Buffer] = [b"".join(pieces)] if pieces else []
-        if not self._protocol and self.traffic_size and taken < budget:
-            self._take_traffic(budget, taken, buffers)
+        if self.traffic_size and taken < budget and not self._announcements:
+            before = self.traffic_size
+            self._counters.tx_frames[self.port] += self._take_traffic(budget, taken, buffers)
+            sent = before - self.traffic_size
+            self._counters.tx_bytes[self.port] += sent
+            self._budget.used -= sent
+            if self._lead:
+                self._lead = max(0, self._lead - sent)
         if not self.protocol_size and not self.traffic_size:
             self._ready.discard(self.port)
         return buffers
 
     def _take_protocol(self, budget: int, pieces: list[Buffer]) -> int:
-        """Move protocol frames into `pieces`; their bytes."""
-        taken = 0
-        while self._protocol:
-            frame = self._protocol[0]
-            if taken and taken + len(frame) > budget:
+        """Move protocol frames into `pieces`; their bytes.
+
+        While traffic waits, bootstraps and broadcasts leave it half, or more than that as long as they lead.
+        One that is longer than the half still goes when they do not.
+        """
+        shares = self.traffic_size > 0
+        taken, lead = 0, self._lead if shares else 0
+        while lane := self._announcements or self._routine:
+            size = len(lane[0])
+            if taken and taken + size > budget:
                 break
-            taken += len(frame)
-            pieces.append(frame)
-            self._protocol.popleft()
-            if self._announcements and frame is self._announcements[0]:
-                del self._announcements[0]
+            if shares and lane is self._routine:
+                if lead and lead + size > budget // 2:
+                    break
+                lead += size
+            taken += size
+            pieces.append(lane.popleft())
+        self._lead = lead
         self.protocol_size -= taken
         self._budget.used -= taken
         self._counters.tx_protocol_frames[self.port] += len(pieces)
         self._counters.tx_protocol_bytes[self.port] += taken
         return taken
-
-    def _take_traffic(self, budget: int, taken: int, buffers: list[Buffer]) -> None:
-        """Per-packet path: move traffic into `buffers`, which hold `taken` bytes already.
-
-        Fresh flows first, then those in their rounds. A flow sends while its deficit is above 0; then it
-        gets a quantum more and goes to the end of the rounds. A fresh flow that ran dry goes there too, lest
-        it be fresh again at once; a flow found dry in its rounds leaves them.
-        """
-        flows, sizes, deficits = self._flows, self._flow_sizes, self._deficits
-        fresh, rounds = self._fresh, self._rounds
-        before, count = taken, 0
-        small: list[Buffer] = []
-        while fresh or rounds:
-            lane = fresh or rounds
-            flow = lane[0]
-            frames = flows[flow]
-            while frames and deficits[flow] > 0:
-                size, frame = frames[0]
-                if (taken and taken + size > budget) or len(buffers) >= MAX_BUFFERS:
-                    break
-                frames.popleft()
-                sizes[flow] -= size
-                deficits[flow] -= size
-                taken += size
-                count += 1
-                if size < JOIN_LIMIT:
-                    if isinstance(frame, tuple):
-                        small += frame
-                    else:
-                        small.append(frame)
-                    continue
-                for piece in frame if isinstance(frame, tuple) else (frame,):
-                    if len(piece) < JOIN_LIMIT:
-                        small.append(piece)
-                        continue
-                    if small:
-                        buffers.append(small[0] if len(small) == 1 else b"".join(small))
-                        small = []
-                    buffers.append(piece)
-            else:
-                lane.popleft()
-                if frames:
-                    deficits[flow] += QUANTUM
-                    rounds.append(flow)
-                elif lane is fresh and rounds:
-                    rounds.append(flow)
-                else:
-                    flows[flow] = None
-                continue
-            break
-        if small:
-            buffers.append(b"".join(small))
-        self.traffic_size -= taken - before
-        self._budget.used -= taken - before
-        self._counters.tx_frames[self.port] += count
-        self._counters.tx_bytes[self.port] += taken - before
 
 
 class Queues:

@@ -355,8 +355,7 @@ class Node:
     def _keep_alive(self, link: Link, port: int, now: Now) -> None:
         """Queue a keepalive, unless the link is stalled and something else will go out first anyway."""
         link.peering.last_sent = now.seconds
-        if not self._queues[port].size:
-            self._queues[port].push_protocol(KEEPALIVE)
+        self._queues[port].push_keepalive(KEEPALIVE)
 
     # Snapshots for the admin API
 

@@ -49,6 +49,17 @@ def test_by_the_tree_a_frame_travels_unchanged(stand: Stand) -> None:
     assert stand.counters.tx_frames[4] == 1
 
 
+def test_a_peering_is_shared_by_those_that_frames_came_from_and_this_host(stand: Stand) -> None:
+    for _ in range(20):
+        stand.forward(traffic((3, 4, 1), payload=bytes(1000)), from_port=1)
+    for _ in range(20):
+        stand.forward(traffic(watermark=Watermark(ROOT, 0), payload=bytes(1000)), from_port=2)
+    for _ in range(20):
+        stand.forwarder.send(BELOW, None, bytes(1000), 0, 0, NOW)
+    sources = [frame.source_key for frame in stand.sent()[4][:30]]
+    assert sources.count(OWN) in range(8, 13)
+
+
 def test_along_the_snake_a_frame_takes_the_watermark_of_its_entry(stand: Stand) -> None:
     stand.forward(traffic(watermark=Watermark(ROOT, 0)))
     assert stand.sent() == {4: [traffic(watermark=Watermark(BELOW, 0))]}

@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 
 from pineconed.dataplane.counters import Counters, DropCause
 from pineconed.dataplane.queues import (
-    JOIN_LIMIT,
     MAX_ANNOUNCEMENTS,
-    MAX_BUFFERS,
     PEERING_LIMIT,
     PROTOCOL_LIMIT,
     TOTAL_LIMIT,
-    Frame,
     PeerQueue,
     QueueBudget,
     Queues,
@@ -25,37 +22,7 @@ from pineconed.wire.announcement import Announcement, encode_announcement
 from pineconed.wire.frame import TreeAnnouncementFrame, encode_frame
 from pineconed.wire.framer import Framer
 from pineconed.wire.root import Root
-
-
-@pytest.fixture
-def queues() -> Queues:
-    return Queues()
-
-
-@pytest.fixture
-def queue(queues: Queues) -> PeerQueue:
-    return queues.add(1)
-
-
-def frame(label: int, size: int) -> bytes:
-    """A frame that can be told from others by its first two bytes."""
-    return label.to_bytes(2) + bytes(size - 2)
-
-
-def push(queue: PeerQueue, label: int, size: int, flow: int = 0) -> None:
-    queue.push_traffic(frame(label, size), size, flow)
-
-
-def taken(queue: PeerQueue, budget: int) -> bytes:
-    return b"".join(queue.take(budget))
-
-
-def labels(queue: PeerQueue, size: int, budget: int = 1 << 30) -> list[int]:
-    """The labels of all frames of one size that a take hands out."""
-    stream = taken(queue, budget)
-    assert len(stream) % size == 0
-    return [int.from_bytes(stream[at : at + 2]) for at in range(0, len(stream), size)]
-
+from tests.unit.dataplane.pushing import frame, labels, push, taken
 
 # Order
 
@@ -71,16 +38,82 @@ def test_protocol_goes_first(queue: PeerQueue) -> None:
     assert queue.push_protocol(b"p1")
     queue.push_announcement(announcement(1, 1))
     assert queue.push_protocol(b"p2")
-    assert taken(queue, 1 << 20) == b"p1" + announcement(1, 1) + b"p2" + frame(1, 100)
+    assert taken(queue, 1 << 20) == announcement(1, 1) + b"p1p2" + frame(1, 100)
 
 
-def test_traffic_waits_while_protocol_frames_are_left(queue: PeerQueue) -> None:
+def test_traffic_waits_while_announcements_are_left(queue: PeerQueue) -> None:
+    push(queue, 1, 10)
+    queue.push_announcement(announcement(1, 1))
+    queue.push_announcement(announcement(2, 1))
+    budget = len(announcement(1, 1)) + 20
+    assert taken(queue, budget) == announcement(1, 1)
+    assert taken(queue, budget) == announcement(2, 1) + frame(1, 10)
+
+
+def test_a_keepalive_is_sent_first_and_only_when_nothing_else_is(queue: PeerQueue) -> None:
+    queue.push_keepalive(b"alive")
+    queue.push_keepalive(b"alive")
+    queue.push_protocol(b"bootstrap")
     push(queue, 1, 100)
-    queue.push_protocol(bytes(60))
-    queue.push_protocol(bytes(60))
-    assert taken(queue, 100) == bytes(60)
-    assert taken(queue, 100) == bytes(60)
-    assert taken(queue, 100) == frame(1, 100)
+    queue.push_keepalive(b"alive")
+    assert taken(queue, 1 << 20) == b"alive" + b"bootstrap" + frame(1, 100)
+
+
+# The share of bootstraps and broadcasts
+
+
+def test_bootstraps_get_half_of_what_is_sent_while_traffic_waits(queue: PeerQueue) -> None:
+    for label in range(100):
+        queue.push_protocol(bytes([0xFF]) * 300)
+        push(queue, label, 300)
+    for _ in range(8):
+        sent = taken(queue, 3000)
+        assert sent.count(bytes([0xFF]) * 300) == 5
+        assert len(sent) == 3000
+
+
+def test_bootstraps_get_everything_while_no_traffic_waits(queue: PeerQueue) -> None:
+    for _ in range(100):
+        queue.push_protocol(bytes(300))
+    assert len(taken(queue, 3000)) == 3000
+    push(queue, 1, 300)
+    assert len(taken(queue, 3000)) == 1500 + 300
+    assert len(taken(queue, 3000)) == 3000
+
+
+@pytest.mark.parametrize(("bootstrap", "size"), [(300, 60_000), (60_000, 300), (60_000, 60_000), (300, 9000)])
+def test_neither_bootstraps_nor_traffic_starve_when_frames_are_long(
+    queue: PeerQueue, bootstrap: int, size: int
+) -> None:
+    sent = Counter[str]()
+    for _ in range(200):
+        while queue.protocol_size < 200_000:
+            queue.push_protocol(bytes(bootstrap))
+        while queue.traffic_size < 200_000:
+            push(queue, 0xFFFF, size)
+        before = queue.traffic_size
+        buffers = queue.take(16_384)
+        sent["traffic"] += before - queue.traffic_size
+        sent["all"] += sum(map(len, buffers))
+    assert sent["traffic"] >= sent["all"] / 2 - 60_000
+    assert sent["traffic"] <= 0.9 * sent["all"]
+
+
+def test_announcements_pass_a_flood_of_bootstraps(queue: PeerQueue) -> None:
+    while queue.push_protocol(bytes(300)):
+        pass
+    push(queue, 1, 300)
+    taken(queue, 3000)
+    queue.push_announcement(announcement(1, 1))
+    queue.push_announcement(announcement(2, 1))
+    assert taken(queue, 3000).startswith(announcement(1, 1) + announcement(2, 1))
+
+
+def test_an_excuse_stays_before_the_announcement_that_needs_it(queue: PeerQueue) -> None:
+    queue.push_announcement(announcement(9, 1))
+    queue.push_protocol(b"bootstrap")
+    queue.push_announcement(announcement(1, 3))
+    assert taken(queue, 1 << 20) == announcement(9, 1) + announcement(1, 3) + b"bootstrap"
 
 
 def test_traffic_uses_what_protocol_leaves_of_the_budget(queue: PeerQueue) -> None:
@@ -97,7 +130,9 @@ def test_a_frame_above_the_budget_comes_alone(queue: PeerQueue) -> None:
     assert taken(queue, 10) == frame(1, 5000)
     queue.push_protocol(bytes(5000))
     assert taken(queue, 10) == bytes(5000)
+    queue.push_protocol(bytes(5000))
     assert taken(queue, 10) == frame(2, 5000)
+    assert taken(queue, 10) == bytes(5000)
     assert queue.take(10) == []
 
 
@@ -113,7 +148,7 @@ def test_a_new_announcement_replaces_one_of_its_root_that_waits_and_goes_last(qu
     queue.push_announcement(announcement(1, 1))
     queue.push_protocol(b"between")
     queue.push_announcement(announcement(1, 2))
-    assert taken(queue, 1 << 20) == b"between" + announcement(1, 2)
+    assert taken(queue, 1 << 20) == announcement(1, 2) + b"between"
     assert queue.size == 0
     queue.push_announcement(announcement(1, 3))
     assert taken(queue, 1 << 20) == announcement(1, 3)
@@ -182,119 +217,15 @@ def test_an_announcement_is_always_taken(queue: PeerQueue) -> None:
     assert queue.protocol_size == PROTOCOL_LIMIT + 3000
 
 
-# Fairness
-
-
-def test_a_ping_passes_a_bulk_transfer(queue: PeerQueue) -> None:
-    for label in range(16):
-        push(queue, label, 60_000, flow=1)
-    assert labels(queue, 60_000, 1) == [0]
-    push(queue, 99, 100, flow=2)
-    assert taken(queue, 60_000) == frame(99, 100)
-    assert labels(queue, 60_000, 1) == [1]
-
-
-def test_flows_share_by_bytes(queue: PeerQueue) -> None:
-    for label in range(300):
-        push(queue, 1000 + label, 300, flow=1)
-    for label in range(30):
-        push(queue, label, 3000, flow=2)
-    sent: Counter[int] = Counter()
-    while queue.traffic_size > 60_000:
-        buffer = taken(queue, 1)
-        sent[len(buffer)] += len(buffer)
-    assert abs(sent[300] - sent[3000]) <= 2 * 8192 + 3000
-
-
-def test_a_flow_that_is_empty_now_and_then_does_not_starve_the_others(queue: PeerQueue) -> None:
-    for label in range(100):
-        push(queue, label, 1000, flow=1)
-    sent: Counter[int] = Counter()
-    for _ in range(100):
-        push(queue, 7777, 1001, flow=2)
-        sent[len(taken(queue, 1))] += 1
-    assert sent[1000] >= 40
-
-
-@given(st.lists(st.tuples(st.integers(0, 600), st.integers(2, 4000)), max_size=60), st.integers(1, 10_000))
-def test_everything_comes_out_once_in_the_order_of_its_flow(
-    pushes: list[tuple[int, int]], budget: int
-) -> None:
-    queue = Queues().add(1)
-    for label, (flow, size) in enumerate(pushes):
-        push(queue, label, size, flow)
-    order: dict[int, list[int]] = {}
-    sizes = {label: size for label, (_, size) in enumerate(pushes)}
-    while queue.size:
-        stream = taken(queue, budget)
-        at = 0
-        while at < len(stream):
-            label = int.from_bytes(stream[at : at + 2])
-            order.setdefault(pushes[label][0] & 0xFF, []).append(label)
-            at += sizes[label]
-        assert at == len(stream)
-        assert len(stream) <= budget or stream == frame(label, len(stream))
-    for seen in order.values():
-        assert seen == sorted(seen)
-    assert sum(map(len, order.values())) == len(pushes)
-
-
-def test_a_flow_costs_nothing_once_it_is_empty(queue: PeerQueue) -> None:
-    for flow in range(256):
-        push(queue, flow, 100, flow)
-    taken(queue, 1 << 20)
-    assert queue._flows == [None] * 256
-
-
-# Buffers
-
-
-def test_small_pieces_are_joined_and_large_ones_are_not_copied(queue: PeerQueue) -> None:
-    large = bytes(JOIN_LIMIT)
-    pushed: list[Frame] = [(b"h1", b"p1"), b"f2", (b"h3", large), large, (b"h5", large, b"t5"), b"f6"]
-    for item in pushed:
-        size = sum(map(len, item)) if isinstance(item, tuple) else len(item)
-        queue.push_traffic(item, size, 0)
-    buffers = queue.take(1 << 20)
-    assert buffers == [b"h1p1f2h3", large, large, b"h5", large, b"t5f6"]
-    assert all(buffers[at] is large for at in (1, 2, 4))
-
-
-def test_no_more_buffers_than_one_system_call_takes(queue: PeerQueue) -> None:
-    for label in range(400):
-        queue.push_traffic((b"head", bytes(JOIN_LIMIT)), JOIN_LIMIT + 4, label)
-    buffers = queue.take(1 << 20)
-    assert len(buffers) == MAX_BUFFERS
-    assert len(queue.take(1 << 20)) == 2 * 400 - MAX_BUFFERS
-
-
 # Bounds
 
 
-def test_the_oldest_of_the_longest_flow_makes_room(queues: Queues, queue: PeerQueue) -> None:
-    size = 1024
-    for label in range(300):
-        push(queue, 1000 + label, size, flow=1)
-    for label in range(400):
-        push(queue, 2000 + label, size, flow=2)
-    for label in range(324):
-        push(queue, 3000 + label, size, flow=3)
-    assert queue.traffic_size == PEERING_LIMIT
-    for label in range(10):
-        push(queue, 1300 + label, size, flow=1)
-    assert queue.traffic_size == PEERING_LIMIT
-    assert queues.counters.drops_at(1) == {"queue_full": 10}
-    left = labels(queue, size)
-    assert [label for label in left if 2000 <= label < 3000] == list(range(2010, 2400))
-    assert len(left) == 1024
-
-
-def test_a_flow_that_holds_most_of_the_queue_drops_its_own(queues: Queues, queue: PeerQueue) -> None:
-    push(queue, 7, 1000, flow=2)
-    for label in range(1100):
-        push(queue, 1000 + label, 1000, flow=1)
-    assert queues.counters.drops_at(1) == {"queue_full": 1101 - PEERING_LIMIT // 1000}
-    assert labels(queue, 1000)[0] == 7
+def test_the_bound_of_a_peering_holds_when_a_long_frame_follows_short_ones(queue: PeerQueue) -> None:
+    for _ in range(PEERING_LIMIT // 100):
+        push(queue, 1, 100)
+    for _ in range(10):
+        push(queue, 2, 60_000)
+        assert queue.traffic_size <= PEERING_LIMIT
 
 
 def test_a_full_protocol_queue_refuses(queues: Queues, queue: PeerQueue) -> None:
