@@ -189,7 +189,20 @@ class Forwarder:
             if port == LOCAL and key == self._own_prefix:
                 return _Route(version, NEVER, LOCAL, None, 0, source, None)
         hop = find_snake_hop(self._table, key, False, fields.watermark, now)
+        while not fields.destination and hop[0] == from_port and self._forget_stale(hop[1], from_port):
+            hop = find_snake_hop(self._table, key, False, fields.watermark, now)
         return self._decide_along_snake(fields, from_port, hop)
+
+    def _forget_stale(self, key: bytes, from_port: int) -> bool:
+        """Forget a path that leads back to the peer that gave it to us and sends us frames for it instead.
+
+        That peer has lost it; whoever else knows the way is found by the next look-up.
+        """
+        entry = self._table.entries.get(key)
+        if entry is None or entry.source_port != from_port:
+            return False
+        self._table.remove_entry(key)
+        return True
 
     def _decide_along_snake(
         self, fields: _Fields, from_port: int, hop: tuple[int | None, bytes, int, float]

@@ -122,10 +122,7 @@ class FairQueue:
                     taken += size
                     count += 1
                     if size < JOIN_LIMIT:
-                        if isinstance(frame, tuple):
-                            small += frame
-                        else:
-                            small.append(frame)
+                        small += frame if isinstance(frame, tuple) else (frame,)
                         continue
                     for piece in frame if isinstance(frame, tuple) else (frame,):
                         if len(piece) < JOIN_LIMIT:

@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import acceptable
-from pineconed.dataplane.next_hop import next_hop_snake
+from pineconed.dataplane.next_hop import SnakeHop, next_hop_snake
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.router.payload_signer import PayloadSigner
@@ -89,6 +89,8 @@ class Snake:
         self._table = table
         self._queues = queues
         self._bootstrap_due = float("-inf")
+        self._ascending: tuple[int | None, bytes] = (None, b"")
+        """Where our last bootstrap went: the port, and the key that it was to reach."""
         self._through: dict[int, dict[bytes, None]] = {}
         """By port the keys of the paths that come or go there, so that a lost peering costs only its own."""
 
@@ -102,8 +104,8 @@ class Snake:
         if descending and (not descending.is_valid(now.seconds) or descending.root != root):
             self._set_descending(None)
         self._forget_old(now.seconds)
-        if now.seconds >= self._bootstrap_due and not is_root:
-            self._bootstrap(root, now)
+        if not is_root:
+            self._bootstrap_if_due(root, now)
 
     def handle(
         self, frame: BootstrapFrame, from_port: int, root: Root, budget: SignatureBudget, now: Now
@@ -158,12 +160,25 @@ class Snake:
 
     def _accept(self, frame: BootstrapFrame, payload: SignedPayload, from_port: int, now: float) -> None:
         key = frame.destination_key
-        port, closest, sequence = next_hop_snake(self._table, key, True, frame.watermark, now)
+        port, closest, sequence = self._onward_hop(key, from_port, frame.watermark, now)
         entry = Entry(key, payload.sequence, from_port, port, now, payload.root)
         self._store(entry)
         if self._becomes_descending(entry, now):
             self._set_descending(entry)
         self._pass_on(frame, from_port, port, Watermark(closest, sequence))
+
+    def _onward_hop(self, key: bytes, from_port: int, watermark: Watermark, now: float) -> SnakeHop:
+        """The next hop, without paths that this very frame proves to be stale.
+
+        Whoever had the path that it gave us would have taken it; its frame would not be here, where that path
+        leads back. So a peer can end only paths that came by itself.
+        """
+        while True:
+            hop = next_hop_snake(self._table, key, True, watermark, now)
+            stale = self.entries.get(hop[1])
+            if hop[0] != from_port or stale is None or stale.source != from_port:
+                return hop
+            self._remove(stale)
 
     def _store(self, entry: Entry) -> None:
         if replaced := self.entries.get(entry.public_key):
@@ -219,11 +234,15 @@ class Snake:
 
     # Our own bootstraps
 
-    def _bootstrap(self, root: Root, now: Now) -> None:
-        payload = self._payloads.payload(root, now)
+    def _bootstrap_if_due(self, root: Root, now: Now) -> None:
+        """Bootstrap when it is time, or when it would go another way than the last one did."""
         port, key, sequence = next_hop_snake(self._table, self._own_key, True, FULL, now.seconds)
+        if now.seconds < self._bootstrap_due and (port, key) == self._ascending:
+            return
         self._bootstrap_due = now.seconds + BOOTSTRAP_INTERVAL - UPKEEP_SLACK
+        self._ascending = port, key
         if port is not None:
+            payload = self._payloads.payload(root, now)
             self._push(port, BootstrapFrame(self._own_key, Watermark(key, sequence), payload))
             self.bootstraps_sent += 1
 

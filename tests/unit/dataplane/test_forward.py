@@ -221,7 +221,29 @@ def test_a_payload_length_beyond_the_frame_is_no_negative_offset(stand: Stand) -
         stand.forward(bytes(frame))
 
 
+def test_a_path_that_leads_back_is_forgotten_and_another_is_taken(stand: Stand) -> None:
+    stale, other = b"\x32" * 32, b"\x33" * 32
+    stand.table.set_entry(stale, 1, 1, NOW + 5)
+    stand.table.set_entry(other, 1, 4, NOW + 5)
+    stand.forward(traffic(destination_key=b"\x31" * 32), from_port=1)
+    assert list(stand.sent()) == [4]
+    assert stale not in stand.table.entries
+    assert other in stand.table.entries
+
+
 # Against the rules
+
+
+def without_stale_paths(
+    situation: OracleNode, frame: TrafficFrame, from_port: int
+) -> tuple[int | None, bytes, int]:
+    """The next hop, when every path is forgotten that leads back to the peer that gave it and lost it."""
+    while True:
+        hop = oracle.snake(situation, frame.destination_key, False, frame.watermark, NOW)
+        kept = [e for e in situation.entries if (e.public_key, e.source) != (hop[1], from_port)]
+        if hop[0] != from_port or len(kept) == len(situation.entries):
+            return hop
+        situation = replace(situation, entries=kept)
 
 
 def expected(
@@ -239,7 +261,9 @@ def expected(
         if port == 0 and frame.destination_key == prefix:
             return "local", 0, None
         frame = replace(frame, destination=(), watermark=FULL)
-    hop = oracle.snake(situation, frame.destination_key, False, frame.watermark, NOW)
+        hop = oracle.snake(situation, frame.destination_key, False, frame.watermark, NOW)
+    else:
+        hop = without_stale_paths(situation, frame, from_port)
     snake_port, watermark = hop[0], Watermark(hop[1], hop[2])
     assert snake_port is not None
     if snake_port == from_port or oracle.worse(watermark, frame.watermark):

@@ -352,6 +352,16 @@ def test_routes_name_what_kind_of_key_is_aimed_at() -> None:
     )
 
 
+def test_a_route_may_aim_at_somebody_on_the_way_to_the_root() -> None:
+    rig = Rig(SIGNERS[1], SIGNERS[2], SIGNERS[3], HIGH)
+    for number in (2, 1, 0):
+        rig.join(number, number + 1)
+    explanation = rig.nodes[0].route(SIGNERS[3].public_key, rig.now).explanation
+    assert explanation == (
+        "The destination itself is known: one on a peer's way to the root, reached through this peer."
+    )
+
+
 def test_tree_and_snake_are_shown() -> None:
     rig = Rig(LOW, HIGH)
     rig.join(0, 1)

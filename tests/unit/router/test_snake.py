@@ -136,11 +136,31 @@ def test_entries_run_out_after_ten_seconds(desk: Desk) -> None:
     assert set(desk.table.entries) == {LOWER_MID.public_key}
 
 
+def test_a_bootstrap_that_comes_by_the_path_to_its_next_hop_proves_that_path_stale(desk: Desk) -> None:
+    take(desk, 2, bootstrap(LOWER_MID, desk.root))
+    desk.silence()
+    assert take(desk, 2, bootstrap(LOW, desk.root)) is BootstrapVerdict.STORED
+    assert set(desk.router.snake.entries) == {LOW.public_key}
+    assert [frame.destination_key for frame in desk.bootstraps(3)] == [LOW.public_key]
+
+
+def test_a_bootstrap_follows_at_once_when_it_would_go_another_way(desk: Desk) -> None:
+    desk.advance(1.0)
+    assert len(desk.bootstraps(1)) == 1
+    take(desk, 2, bootstrap(HIGH, desk.root))
+    desk.silence()
+    desk.advance(1.0)
+    assert [frame.watermark.public_key for frame in desk.bootstraps(2)] == [HIGH.public_key]
+    desk.silence()
+    desk.advance(4.0)
+    assert desk.bootstraps(2) == []
+
+
 def test_the_closest_key_below_ours_becomes_the_descending_node(desk: Desk) -> None:
     snake = desk.router.snake
     take(desk, 2, bootstrap(LOWER_MID, desk.root))
     assert snake.descending is snake.entries[LOWER_MID.public_key]
-    take(desk, 2, bootstrap(LOW, desk.root))
+    take(desk, 3, bootstrap(LOW, desk.root))
     take(desk, 2, bootstrap(HIGH, desk.root))
     assert snake.descending is snake.entries[LOWER_MID.public_key]
     take(desk, 2, bootstrap(MID, desk.root))
