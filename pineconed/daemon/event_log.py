@@ -6,7 +6,7 @@ ends makes one line, whoever ended it.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pineconed.daemon.log_limiter import Level, LogLimiter
 from pineconed.router.events import (
@@ -21,6 +21,7 @@ from pineconed.router.events import (
     RootChanged,
 )
 from pineconed.router.peer import Direction, LinkOptions
+from pineconed.transport.dialer import DialSnapshot
 
 _ENDS_BURST = 5
 """Peerings of one source whose begin and end are told one by one; several hosts may share an address."""
@@ -28,26 +29,6 @@ _ENDS_BURST = 5
 _NETWORK = "(network)"
 _CROWDED = "connections come too fast and wait"
 _OUT_OF_ORDER = "cannot accept peers for now"
-
-
-class DialRow(Protocol):
-    """What the dialer tells of a configured peer."""
-
-    @property
-    def uri(self) -> str:
-        """Its URI."""
-
-    @property
-    def attempts(self) -> int:
-        """Tries since it last worked."""
-
-    @property
-    def last_error(self) -> str | None:
-        """Why the last try or peering ended."""
-
-    @property
-    def next_try_seconds(self) -> float | None:
-        """Seconds until the next try, None while there is no need to wait."""
 
 
 class _Link(NamedTuple):
@@ -97,7 +78,7 @@ class EventLog:
         fields = {"reason": reason, "retry_seconds": seconds}
         self._limiter.log("error", _OUT_OF_ORDER, fields, cause=f"{_OUT_OF_ORDER} {reason}", peer=_NETWORK)
 
-    def dialled(self, rows: Iterable[DialRow]) -> None:
+    def dialled(self, rows: Iterable[DialSnapshot]) -> None:
         """Call now and then with all configured peers: logs the tries that failed to connect since then."""
         tries = {}
         for row in rows:
@@ -144,7 +125,7 @@ class EventLog:
         self._at_fault.discard(event.link)
         self._links.pop(event.link, None)
 
-    def _dial_failed(self, row: DialRow) -> None:
+    def _dial_failed(self, row: DialSnapshot) -> None:
         if row.uri in self._connected:  # it did connect, and the end of that peering was logged
             self._connected.discard(row.uri)
             return

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of the node's life reaches the log, and in which words."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from pineconed.router.events import (
     RootChanged,
 )
 from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.transport.dialer import DialSnapshot, DialState
 from pineconed.wire.root import Root
 
 KEY = bytes(range(32))
@@ -26,14 +26,9 @@ OTHER_KEY = bytes(32)
 URI = "tcp://peer.example:1"
 
 
-@dataclass
-class Dial:
-    """A configured peer, as the dialer would show it."""
-
-    uri: str = URI
-    attempts: int = 1
-    last_error: str | None = "nobody there"
-    next_try_seconds: float | None = 1.26
+def dial(*, attempts: int = 1, next_try_seconds: float | None = 1.26) -> DialSnapshot:
+    """A configured peer that is down, as the dialer shows it."""
+    return DialSnapshot(URI, "file", DialState.WAITING, None, attempts, "nobody there", next_try_seconds)
 
 
 class Desk:
@@ -202,29 +197,29 @@ def test_nodes_seen_are_for_debugging(desk: Desk) -> None:
 
 
 def test_a_dial_that_failed_is_told_with_its_reason_and_the_next_try(desk: Desk) -> None:
-    desk.log.dialled([Dial()])
+    desk.log.dialled([dial()])
     fields = {"uri": URI, "reason": "nobody there", "retry_seconds": 1.3}
     assert desk.told() == [("warning", "cannot connect", fields)]
 
 
 def test_the_same_failure_is_not_told_twice(desk: Desk) -> None:
-    desk.log.dialled([Dial()])
-    desk.log.dialled([Dial()])
+    desk.log.dialled([dial()])
+    desk.log.dialled([dial()])
     assert len(desk.told()) == 1
 
 
 def test_later_failures_are_counted(desk: Desk) -> None:
     for attempts in range(1, 5):
-        desk.log.dialled([Dial(attempts=attempts)])
+        desk.log.dialled([dial(attempts=attempts)])
     desk.told()
     desk.now += WINDOW
-    desk.log.dialled([Dial(attempts=5)])
+    desk.log.dialled([dial(attempts=5)])
     [(_, _, fields)] = desk.told()
     assert fields["repeated"] == 3
 
 
 def test_a_try_that_is_under_way_has_not_failed(desk: Desk) -> None:
-    desk.log.dialled([Dial(next_try_seconds=None)])
+    desk.log.dialled([dial(next_try_seconds=None)])
     assert desk.told() == []
 
 
@@ -232,14 +227,14 @@ def test_a_peering_that_ended_was_told_already(desk: Desk) -> None:
     desk.go_out(1)
     desk.log.handle_event(LinkDown(1, None, None, "closed"))
     desk.told()
-    desk.log.dialled([Dial(attempts=1)])
+    desk.log.dialled([dial(attempts=1)])
     assert desk.told() == []
-    desk.log.dialled([Dial(attempts=2)])
+    desk.log.dialled([dial(attempts=2)])
     assert [line[1] for line in desk.told()] == ["cannot connect"]
 
 
 def test_a_peer_that_was_removed_is_forgotten(desk: Desk) -> None:
     desk.go_out(1)
     desk.log.dialled([])
-    desk.log.dialled([Dial()])
+    desk.log.dialled([dial()])
     assert len(desk.told()) == 1
