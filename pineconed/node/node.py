@@ -41,6 +41,7 @@ from pineconed.router.ports import PortAllocator
 from pineconed.router.router import Router
 from pineconed.router.snake import BootstrapVerdict
 from pineconed.router.snapshots import SnakeSnapshot, TreeSnapshot, snake_snapshot, tree_snapshot
+from pineconed.router.verification import MAX_HOPS
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
@@ -269,7 +270,8 @@ class Node:
             self._misbehaved(link, "frame of another version", f"version {frame.version}")
         match frame:
             case TreeAnnouncementFrame():
-                self._router.handle_announcement(port, frame, now)
+                if not self._router.handle_announcement(port, frame, now):
+                    self._misbehaved(link, "announcement too long", f"more than {MAX_HOPS} hops")
                 self._note_announcement(link)
             case BootstrapFrame():
                 verdict = self._router.handle_bootstrap(port, frame, now)

@@ -126,8 +126,11 @@ class Router:
 
     # Frames
 
-    def handle_announcement(self, port: int, frame: TreeAnnouncementFrame, now: Now) -> None:
-        """Take a tree announcement. Raises `CodecError` or `PeerFaultError` where it ends the peering."""
+    def handle_announcement(self, port: int, frame: TreeAnnouncementFrame, now: Now) -> bool:
+        """Take a tree announcement; False where it has more hops than are judged.
+
+        Raises `CodecError` or `PeerFaultError` where it ends the peering.
+        """
         peer = self.peers[port]
         update = decode_announcement(frame.payload)
         check_announcement(update, peer.public_key, self._last_announced(peer))
@@ -135,12 +138,13 @@ class Router:
             self.dropped["announcement_too_long"] += 1
             self._waiting.pop(port, None)
             self._bootstrap_soon_if(self.tree.forget(peer, now.seconds))
-            return
+            return False
         waiting = self._waiting.get(port)
         if waiting and now.seconds < waiting.retry_at:
             self._waiting[port] = _Waiting(update, waiting.retry_at)
-            return
-        self._verify_and_hear(peer, update, now)
+        else:
+            self._verify_and_hear(peer, update, now)
+        return True
 
     def handle_bootstrap(self, port: int, frame: BootstrapFrame, now: Now) -> BootstrapVerdict:
         """Take a bootstrap; whatever is wrong with it, the peering lives on."""

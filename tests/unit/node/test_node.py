@@ -188,6 +188,19 @@ def test_frames_before_a_bad_one_still_arrive() -> None:
     assert peer.closed_because is not None
 
 
+def test_an_announcement_of_too_many_hops_is_noted_and_forgiven() -> None:
+    rig = Rig(LOW)
+    peer = Stranger(rig, SIGNERS[1])
+    peer.shake_hands()
+    invented = [Ed25519Signer(number.to_bytes(32)) for number in range(1000, 1255)]
+    update = Announcement(Root(invented[0].public_key, 1), ())
+    for signer in (*invented, peer.signer):
+        update = append_hop(update, 1, signer)
+    peer.send(TreeAnnouncementFrame(encode_announcement(update)))
+    assert peer.closed_because is None
+    assert peer.complaints == ["announcement too long"]
+
+
 def test_unknown_types_and_versions_are_noted_and_forgiven() -> None:
     rig = Rig(HIGH)
     peer = Stranger(rig, LOW)
