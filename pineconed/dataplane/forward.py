@@ -29,8 +29,9 @@ from pineconed.wire.frame import MAGIC, MAX_FRAME_LENGTH, FrameType
 from pineconed.wire.keys import KEY_LENGTH, KEY_PADDING, KEY_PREFIX_LENGTH
 from pineconed.wire.watermark import FULL, is_worse
 
-LocalFrame = tuple[bytes, bytes, memoryview, int]
-"""Source key, source coords as encoded in the frame (length included), payload, the header's extra byte."""
+LocalFrame = tuple[bytes, bytes, memoryview, int, int]
+"""Source key, source coords as encoded in the frame (length included), payload, the header's extra byte, port
+that it came by."""
 
 MAX_DESTINATION_COORDS = 1024
 """Bytes of destination coords beyond which they count as absent."""
@@ -143,7 +144,7 @@ class Forwarder:
             route = self._find_route(fields, from_port, now)
         _, _, port, new_fields, flow, source, cause = route
         if source is not None:
-            self.local.append((*source, frame[start:], frame[6]))
+            self.local.append((*source, frame[start:], frame[6], from_port))
             return
         if cause is not None:
             self._counters.drop(cause, from_port)
@@ -281,6 +282,22 @@ class Forwarder:
         hop, watermark_key, sequence, until = find_snake_hop(table, key, False, FULL, now)
         own = _Fields((), table.encoded_coords, key, self._own_key, FULL)
         return _Template(table.version, until, hop or LOCAL, own.encode(watermark_key, sequence))
+
+    @property
+    def source_coords(self) -> bytes:
+        """Our coords as `send` encodes them into the next frame, their length included."""
+        return self._table.encoded_coords
+
+    def first_hop_type(
+        self, destination_key: bytes, destination_coords: Coords | None, now: float
+    ) -> int | None:
+        """The peer type of the peering by which `send` would send; None where there is no way."""
+        template = self._templates.get((destination_key, destination_coords))
+        if template is None or template[0] != self._table.version or now >= template[1]:
+            template = self._find_template(destination_key, destination_coords, now)
+        port = template[2]
+        row = self._table.peers.get(port)
+        return None if row is None or self._queues[port] is None else row.peer_type
 
     def payload_limit(self) -> int:
         """The most bytes of payload that any frame of ours without destination coords can carry."""

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The complete node without I/O: every byte that arrives goes in here, every byte to be sent comes out.
 
-Inputs carry the moment at which they happen: `add_link`, `receive`, `remove_link`, `outbound`
+Inputs carry the moment at which they happen: `add_link`, `receive`, `remove_link`, `outbound`, `ping`
 and `handle_timer`. After each of them poll the outputs, in this order:
 
 1. `take_ready` names the links that have something to send; `take` hands over the buffers.
 2. `take_local` hands over IPv6 packets for this host; they are valid until the next `receive`.
-3. `events` tells what happened. `CloseLink` asks for a stream to be closed.
+3. `events` tells what happened to the node, `session_events` to its sessions. `CloseLink` asks for a
+   stream to be closed.
 4. `deadline` says when `handle_timer` is due at the latest.
 
 A link is one byte stream, named by a number that is never used again. It gets a port, and with it a
@@ -14,9 +15,11 @@ place in the tables, when its handshake is done.
 """
 
 import heapq
+from collections.abc import Collection
+from typing import cast
 
 from pineconed.clock import Now
-from pineconed.dataplane.forward import Forwarder
+from pineconed.dataplane.forward import Forwarder, SendResult
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.node.link import Link
@@ -32,6 +35,9 @@ from pineconed.node.snapshots import (
 )
 from pineconed.overlay.address import address_of
 from pineconed.overlay.endpoint import Endpoint
+from pineconed.overlay.events import OverlayEvent
+from pineconed.overlay.session.party import Party
+from pineconed.overlay.snapshots import SessionSnapshot
 from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
 from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
@@ -53,6 +59,7 @@ from pineconed.wire.frame import (
     WakeupBroadcastFrame,
     decode_frame,
 )
+from pineconed.wire.keys import KEY_PREFIX_LENGTH
 
 FRAMES_A_ROUND = 1024
 """Frames that busy links share before each of them has had its turn, so that many do not hold up the rest."""
@@ -83,8 +90,9 @@ SUSPECT_VERDICTS = frozenset(
 class Node:
     """One node of the network, named by the signer's key.
 
-    `flow_key` is a secret of 16 random bytes that keys the flow hash, `mtu` the interface MTU in
-    bytes. Set `configured_peers` to the number of peers for which ports are to be kept.
+    `party` is its side of end-to-end sessions and has the same key; `flow_key` is a secret of 16 random bytes
+    that keys the flow hash; `bare_ipv6` lists keys or addresses of nodes that are reached in the clear. Set
+    `configured_peers` to the number of peers for which ports are to be kept.
     """
 
     def __init__(
@@ -92,9 +100,10 @@ class Node:
         *,
         signer: Signer,
         verifier: Verifier,
+        party: Party,
         flow_key: bytes,
         now: Now,
-        mtu: int = 65000,
+        bare_ipv6: Collection[bytes] = (),
     ) -> None:
         self.public_key = signer.public_key
         self.address = address_of(signer.public_key)
@@ -105,7 +114,7 @@ class Node:
         self._table = ForwardingTable(self.public_key)
         self._queues = Queues()
         self._forwarder = Forwarder(self._table, self._queues, self.public_key, flow_key=flow_key)
-        self._endpoint = Endpoint(self.public_key, self._forwarder, flow_key, mtu)
+        self._endpoint = Endpoint(party, self._forwarder, flow_key, bare_ipv6)
         self._router = Router(
             signer=signer,
             verifier=verifier,
@@ -116,6 +125,7 @@ class Node:
         )
         self._ports = PortAllocator()
         self._parts = Parts(now.seconds, self._table, self._queues, self._endpoint, self._router, self._ports)
+        self._place = self._table.root.public_key, self._table.encoded_coords
         self._links: dict[int, Link] = {}
         self._by_port: dict[int, Link] = {}
         self._greetings: dict[int, Link] = {}
@@ -164,10 +174,22 @@ class Node:
         """A stream has ended or failed."""
         if link := self._links.get(number):
             self._drop(link, reason, now)
+            self._note_place(now)
 
     def outbound(self, packets: list[bytes], now: Now) -> None:
         """IPv6 packets from this host, in order."""
         self._endpoint.outbound(packets, now)
+
+    def ping(self, public_key: bytes, data: bytes, now: Now) -> SendResult | None:
+        """Ask another node for `data` back; `EchoAnswered` of `session_events` tells when it comes.
+
+        Of the key only the first 15 bytes count. None without a session, which is then dialled.
+        """
+        return self._endpoint.sessions.ping(public_key[:KEY_PREFIX_LENGTH], data, now.seconds)
+
+    def close_sessions(self, now: Now) -> None:
+        """Tell the peers that this node ends."""
+        self._endpoint.sessions.close(now.seconds)
 
     def handle_timer(self, now: Now) -> None:
         """Do all that is due."""
@@ -182,6 +204,9 @@ class Node:
             for port, fault in self._router.handle_timer(now):
                 self._close(self._by_port[port], str(fault), now, remote_fault=True)
             self._note_announcements()
+        if now.seconds >= self._endpoint.deadline():
+            self._endpoint.handle_timer(now)
+        self._note_place(now)
 
     # Outputs
 
@@ -207,7 +232,8 @@ class Node:
 
     def take_local(self) -> list[Buffer]:
         """IPv6 packets for this host, valid until the next `receive`."""
-        return self._endpoint.take_local()
+        # Super-packets come only to a party that offers to take them, and none does yet.
+        return cast("list[Buffer]", self._endpoint.take_local())
 
     def events(self) -> list[Event]:
         """What happened since the last call, in order."""
@@ -215,9 +241,13 @@ class Node:
         self._events.clear()
         return events
 
+    def session_events(self) -> list[OverlayEvent]:
+        """What happened to the sessions since the last call, in order; 1,024 are kept."""
+        return self._endpoint.events()
+
     def deadline(self) -> float:
         """When `handle_timer` is due at the latest, in seconds."""
-        due = self._router.deadline()
+        due = min(self._router.deadline(), self._endpoint.deadline())
         return min(due, self._timers[0][0]) if self._timers else due
 
     # Receiving
@@ -249,7 +279,8 @@ class Node:
                 else:
                     self._receive_protocol(link, port, frame, now)
         finally:
-            self._deliver()
+            self._note_place(now)
+            self._deliver(now)
         return consumed
 
     def _note_busy(self, link: Link, busy: bool) -> None:
@@ -259,10 +290,21 @@ class Node:
         share = FRAMES_A_ROUND // max(1, self._busy)
         self._frames_a_turn = max(MIN_FRAMES_A_TURN, min(MAX_FRAMES_A_TURN, share))
 
-    def _deliver(self) -> None:
+    def _deliver(self, now: Now) -> None:
         deliver = self._endpoint.inbound
-        for source_key, _coords, payload, _extra in self._forwarder.take_local():
-            deliver(source_key, payload)
+        for source_key, coords, payload, _extra, from_port in self._forwarder.take_local():
+            deliver(source_key, coords, payload, from_port, now)
+
+    def _note_place(self, now: Now) -> None:
+        """Let the sessions know when our place in the tree is another one."""
+        place = self._table.root.public_key, self._table.encoded_coords
+        if place == self._place:
+            return
+        before, self._place = self._place, place
+        if place[0] != before[0]:
+            self._endpoint.sessions.forget_coords()
+        if place[1] != before[1]:
+            self._endpoint.sessions.tell_move(now.seconds)
 
     def _receive_protocol(self, link: Link, port: int, raw: memoryview, now: Now) -> None:
         frame = decode_frame(raw)
@@ -368,6 +410,10 @@ class Node:
     def peerings(self, now: Now) -> list[PeeringSnapshot]:
         """Every link, in the order in which they came."""
         return [peering_snapshot(self._parts, link, now.seconds) for link in self._links.values()]
+
+    def sessions(self, now: Now) -> list[SessionSnapshot]:
+        """Every node that packets are exchanged with, or that is being dialled."""
+        return list(self._endpoint.snapshots(now))
 
     def tree(self, now: Now) -> TreeSnapshot:
         """Our place in the spanning tree and what each peer announced."""

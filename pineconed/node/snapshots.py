@@ -109,6 +109,7 @@ def _counters(parts: Parts) -> dict[str, int]:
         "bootstraps_sent": router.snake.bootstraps_sent,
         "snake_entries": len(router.snake.entries),
         "broadcasters_seen": len(router.broadcasts.seen),
+        **parts.endpoint.sessions.counts(),
     }
 
 

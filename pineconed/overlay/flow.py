@@ -9,7 +9,7 @@ Flow = tuple[int, int]
 MAX_REMEMBERED = 1024
 """Flows whose hash is remembered. A flood of others costs one hash a packet and no more memory."""
 
-_WITH_PORTS = frozenset((6, 17, 33, 132, 136))
+WITH_PORTS = frozenset((6, 17, 33, 132, 136))
 """Protocols that begin with the two ports: TCP, UDP, DCCP, SCTP, UDP-Lite."""
 
 
@@ -28,7 +28,10 @@ class FlowHash:
 
         It is told by next header, hop limit, addresses and, where they directly follow the header, ports.
         """
-        identity = packet[6:44] if packet[6] in _WITH_PORTS else packet[6:40]
+        return self.of_identity(packet[6:44] if packet[6] in WITH_PORTS else packet[6:40])
+
+    def of_identity(self, identity: bytes) -> Flow:
+        """The same, from the bytes of the packet that tell it."""
         flow = self._remembered.get(identity)
         return self._remember(identity) if flow is None else flow
 

@@ -4,6 +4,8 @@
 import struct
 from enum import IntEnum
 
+from pineconed.overlay.checksum import checksum
+
 IPV6_HEADER_LENGTH = 40
 MIN_MTU = 1280
 """Every IPv6 link carries packets of this size (RFC 8200), and no ICMPv6 error is longer."""
@@ -74,19 +76,12 @@ def _error(packet: bytes, source: bytes, error_type: int, code: int, parameter: 
     length = _ERROR_HEADER.size + len(excerpt)
     destination = packet[8:24]
     body = _ERROR_HEADER.pack(error_type, code, 0, parameter) + excerpt
-    checksum = _checksum(source, destination, body)
+    sum_of_all = checksum(source + destination, _ICMPV6, body)
     return b"".join(
         (
             _HEADER.pack(6 << 28, length, _ICMPV6, _HOP_LIMIT, source, destination),
             body[:2],
-            checksum.to_bytes(2),
+            sum_of_all.to_bytes(2),
             body[4:],
         )
     )
-
-
-def _checksum(source: bytes, destination: bytes, body: bytes) -> int:
-    """The Internet checksum over pseudo-header and body (RFC 4443, section 2.3)."""
-    pseudo_header = source + destination + struct.pack(">II", len(body), _ICMPV6)
-    data = pseudo_header + body + bytes(len(body) % 2)
-    return ~(int.from_bytes(data) % 0xFFFF) & 0xFFFF  # 2^16 is 1 modulo 0xFFFF: this sums the 16-bit words

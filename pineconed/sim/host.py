@@ -5,12 +5,14 @@ The flow: something happens (bytes, a timer, a packet to send) and is handed to 
 sends what the node has ready, gives out local packets, acts on events and re-arms the timer.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from pineconed.clock import Now
 from pineconed.node import Node
+from pineconed.overlay.session.party import Party
 from pineconed.router.events import CloseLink, Event, LinkAnnounced, ParentChanged, RootChanged
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Signer, Verifier
@@ -28,11 +30,17 @@ PULL_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a simulated node is: its number in the network, its signer and how it checks others."""
+    """Who a simulated node is: its number in the network, its signer and how it checks others.
+
+    `party` makes its side of sessions out of a source of randomness. `bare` lists the keys of those that it
+    reaches without.
+    """
 
     number: int
     signer: Signer
     verifier: Verifier
+    party: Callable[[Signer, Random], Party]
+    bare: Collection[bytes]
 
 
 class Observer(Protocol):
@@ -87,7 +95,12 @@ class Host:
         self.parent = None
         flow_key = self._rng.randbytes(16)
         self.node = Node(
-            signer=identity.signer, verifier=identity.verifier, flow_key=flow_key, now=self.now()
+            signer=identity.signer,
+            verifier=identity.verifier,
+            party=identity.party(identity.signer, self._rng),
+            flow_key=flow_key,
+            now=self.now(),
+            bare_ipv6=identity.bare,
         )
         self.root = self.node.status(self.now()).root
         self.node.start(self.now())

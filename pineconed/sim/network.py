@@ -26,14 +26,21 @@ class Decision(NamedTuple):
     event: Event
 
 
+MAX_HOSTS = 1024
+
+
 class Network:
     """Hosts and links that share a virtual clock, and all that the nodes reported.
 
-    `real_signatures` takes Ed25519 instead of the cheap stand-in. `revision` grows whenever a node reports
-    something or a packet arrives, so that `run_until` looks at its condition only then.
+    `real_signatures` takes Ed25519 instead of the cheap stand-in. Packets travel in the clear, so that they
+    can be followed, and are there at once; with `sessions` they do as in real networks. `revision` grows
+    whenever a node reports something or a packet arrives, so that `run_until` looks at its condition only
+    then.
     """
 
-    def __init__(self, seed: int, *, real_signatures: bool = False, keep_lines: bool = False) -> None:
+    def __init__(
+        self, seed: int, *, real_signatures: bool = False, sessions: bool = False, keep_lines: bool = False
+    ) -> None:
         self.seed = seed
         self.clock = VirtualClock()
         self.hosts: list[Host] = []
@@ -45,11 +52,14 @@ class Network:
         self.revision = 0
         self._rng = Random(f"network {seed}")
         self._scheme = (Ed25519Scheme if real_signatures else CheapScheme)(Random(f"keys {seed}"))
+        self._signers = [self._scheme.signer() for _ in range(MAX_HOSTS)]
+        self._bare = [] if sessions else [signer.public_key for signer in self._signers]
 
     def add_host(self) -> Host:
         """A new host whose node starts now."""
         number = len(self.hosts)
-        identity = Identity(number, self._scheme.signer(), self._scheme.verifier)
+        scheme = self._scheme
+        identity = Identity(number, self._signers[number], scheme.verifier, scheme.party, self._bare)
         host = Host(self.clock, identity, self, Random(f"host {self.seed} {number}"))
         self.hosts.append(host)
         self.probe.addresses[number] = address_of(host.public_key)

@@ -11,7 +11,10 @@ from hashlib import blake2b
 from hmac import compare_digest
 from random import Random
 
+from pineconed.overlay.session.identity import Ed25519Identity
+from pineconed.overlay.session.party import Party
 from pineconed.signing import Ed25519Signer, Signer, Verifier, verify_ed25519
+from pineconed.sim.agreement import CHEAP_SUITE, CheapIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ class CheapScheme:
         """A new identity."""
         return CheapSigner(self._rng.randbytes(32), self._secret)
 
+    def party(self, signer: Signer, rng: Random) -> Party:
+        """The side of an identity in sessions."""
+        return Party(CheapIdentity(signer.public_key), rng.randbytes, suite=CHEAP_SUITE)
+
     def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
         """Whether `signature` is what the owner of `public_key` makes of `message`."""
         expected = blake2b(public_key + bytes(message), digest_size=64, key=self._secret).digest()
@@ -53,10 +60,18 @@ class Ed25519Scheme:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
+        self._seeds: dict[bytes, bytes] = {}
 
     def signer(self) -> Signer:
         """A new identity."""
-        return Ed25519Signer(self._rng.randbytes(32))
+        seed = self._rng.randbytes(32)
+        signer = Ed25519Signer(seed)
+        self._seeds[signer.public_key] = seed
+        return signer
+
+    def party(self, signer: Signer, rng: Random) -> Party:
+        """The side of an identity in sessions."""
+        return Party(Ed25519Identity(self._seeds[signer.public_key]), rng.randbytes)
 
     @property
     def verifier(self) -> Verifier:

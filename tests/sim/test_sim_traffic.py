@@ -7,6 +7,7 @@ from pineconed.sim.host import PULL_BYTES
 from pineconed.sim.network import Network
 from pineconed.sim.pipe import UNSENT_LIMIT, LinkShape
 from pineconed.sim.scenario import send_all, undelivered
+from pineconed.sim.tap import TRAFFIC
 from pineconed.sim.topology import Topology
 from tests.sim.networks import HOP, settled
 
@@ -60,14 +61,17 @@ def test_large_packets_arrive_whole() -> None:
 
 
 def test_packets_for_an_address_that_nobody_has_end_somewhere() -> None:
-    """They reach the node with the next stronger key or a dead end, are given to nobody and do not circle."""
+    """They are given to nobody and refused; the handshakes for them, four INITs each, do not circle."""
     network = settled("random", 12, seed=2)
+    deliveries = []
     for number in range(100):
         network.probe.addresses[12] = bytes([0xFD]) + number.to_bytes(1) * 15
-        delivery = network.send(number % 12, 12)
+        deliveries.append(network.send(number % 12, 12))
         network.run_for(0.5)
-        assert delivery.copies == delivery.misdelivered == 0
-    assert not any(network.crossings.repeats.values())
+    network.run_for(10.0)
+    assert all(one.copies == one.misdelivered == 0 for one in deliveries)
+    assert all(one.refused for one in deliveries)
+    assert network.crossings.longest[TRAFFIC] <= 4 * 11
 
 
 @pytest.mark.parametrize("latency", [0.001, 0.3, 0.6, 1.0])

@@ -9,12 +9,15 @@ bootstraps and broadcasts carry the time: of these the occasions, the roots and 
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from pineconed.clock import Now
 from pineconed.node.node import Node
+from pineconed.overlay.session.identity import Ed25519Identity
+from pineconed.overlay.session.party import Party
 from pineconed.router.events import CloseLink, Event, LinkDown, LinkUp, PeerMisbehaved
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Ed25519Signer, verify_ed25519
@@ -48,7 +51,10 @@ class Replay:
         self._milliseconds = 0
         signer = Ed25519Signer(transcript.seed)
         self.public_key = signer.public_key
-        self.node = Node(signer=signer, verifier=verify_ed25519, flow_key=bytes(16), now=self._now())
+        party = Party(Ed25519Identity(transcript.seed), Random(1).randbytes)
+        self.node = Node(
+            signer=signer, verifier=verify_ed25519, party=party, flow_key=bytes(16), now=self._now()
+        )
         self.node.start(self._now())
 
     def _now(self) -> Now:

@@ -164,8 +164,8 @@ def test_traffic_for_our_key_is_delivered_whatever_its_watermark(stand: Stand) -
     frame = encode_frame(traffic(destination_key=OWN, watermark=Watermark(bytes(32), 0)))
     view = memoryview(frame)
     stand.forwarder.forward(view, 1, NOW)
-    ((source_key, source_coords, payload, extra),) = stand.forwarder.take_local()
-    assert (source_key, source_coords, extra) == (SOURCE, encode_coords((1, 200)), 5)
+    ((source_key, source_coords, payload, extra, from_port),) = stand.forwarder.take_local()
+    assert (source_key, source_coords, extra, from_port) == (SOURCE, encode_coords((1, 200)), 5, 1)
     assert payload == b"data"
     assert payload.obj is frame
     assert not stand.forwarder.take_local()
@@ -175,7 +175,7 @@ def test_traffic_for_our_key_is_delivered_whatever_its_watermark(stand: Stand) -
 @pytest.mark.parametrize("destination", [(), (3,), (9,)])
 def test_traffic_for_our_padded_prefix_is_delivered(stand: Stand, destination: Coords) -> None:
     stand.forward(traffic(destination, OWN_PREFIX), from_port=2)
-    ((_, _, payload, _),) = stand.forwarder.take_local()
+    ((_, _, payload, _, _),) = stand.forwarder.take_local()
     assert payload == b"data"
 
 

@@ -2,9 +2,13 @@
 """Nodes back to back: streams are handed over at once, time is what the test says."""
 
 from collections import deque
+from collections.abc import Collection
+from random import Random
 
 from pineconed.clock import Now
 from pineconed.node import Node
+from pineconed.overlay.session.identity import Ed25519Identity
+from pineconed.overlay.session.party import Party
 from pineconed.peering.peering import Peering
 from pineconed.router.events import CloseLink, Event, LinkDown, PeerMisbehaved
 from pineconed.router.peer import Direction, LinkOptions, PeerType
@@ -14,7 +18,8 @@ from pineconed.wire.frame import Frame, TreeAnnouncementFrame, encode_frame
 from pineconed.wire.framer import Framer
 from pineconed.wire.root import Root
 
-SIGNERS = sorted((Ed25519Signer(bytes([n]) * 32) for n in range(1, 6)), key=lambda s: s.public_key)
+SEEDS = {Ed25519Signer(seed).public_key: seed for seed in (bytes([n]) * 32 for n in range(1, 6))}
+SIGNERS = [Ed25519Signer(SEEDS[key]) for key in sorted(SEEDS)]
 INBOUND = LinkOptions(PeerType.REMOTE, "", "tcp://[::1]:9", Direction.INBOUND)
 CONFIGURED = LinkOptions(PeerType.REMOTE, "static", "tcp://[::1]:9", Direction.OUTBOUND, configured=True)
 
@@ -22,10 +27,19 @@ CONFIGURED = LinkOptions(PeerType.REMOTE, "static", "tcp://[::1]:9", Direction.O
 class Rig:
     """Real nodes, joined by streams that never fail and take no time."""
 
-    def __init__(self, *signers: Signer, seconds: float = 1000.0) -> None:
+    def __init__(self, *signers: Signer, seconds: float = 1000.0, bare_ipv6: Collection[bytes] = ()) -> None:
         self.seconds = seconds
+        rng = Random(5)
         self.nodes = [
-            Node(signer=s, verifier=verify_ed25519, flow_key=bytes(16), now=self.now) for s in signers
+            Node(
+                signer=signer,
+                verifier=verify_ed25519,
+                party=Party(Ed25519Identity(SEEDS[signer.public_key]), rng.randbytes),
+                flow_key=bytes(16),
+                now=self.now,
+                bare_ipv6=bare_ipv6,
+            )
+            for signer in signers
         ]
         self.local: list[list[bytes]] = [[] for _ in signers]
         self.log: list[list[Event]] = [[] for _ in signers]

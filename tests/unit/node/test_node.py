@@ -3,6 +3,8 @@
 
 import pytest
 
+from pineconed.dataplane.forward import SendResult
+from pineconed.overlay.events import EchoAnswered, SessionDown, SessionUp
 from pineconed.peering.peering import KEEPALIVE, Peering
 from pineconed.router.events import CloseLink, LinkAnnounced, LinkDown, LinkUp
 from pineconed.router.peer import PeerType
@@ -50,6 +52,38 @@ def test_packets_reach_the_far_end_of_a_line_both_ways() -> None:
     c.outbound([back], rig.now)
     rig.settle()
     assert (rig.local[2], rig.local[0], rig.local[1]) == ([there], [back], [])
+
+
+def test_sessions_are_pinged_shown_moved_and_closed() -> None:
+    rig = Rig(LOW, MID)
+    rig.join(0, 1)
+    rig.advance(3)
+    a, b = rig.nodes
+    assert a.ping(b.public_key, b"one", rig.now) is None
+    rig.settle()
+    assert a.ping(b.address[1:], b"two", rig.now) is SendResult.QUEUED
+    rig.settle()
+    [up, echo] = a.session_events()
+    assert up == SessionUp(b.public_key, "AES_256_GCM", initiator=True)
+    assert echo == EchoAnswered(b.public_key, b"two", 0.0)
+    [snapshot] = a.sessions(rig.now)
+    assert (snapshot.public_key, snapshot.path) == (b.public_key, "snake")
+    [snapshot] = b.sessions(rig.now)
+    assert (snapshot.public_key, snapshot.path) == (a.public_key, "tree")
+    a.outbound([ipv6_packet(a.address, b.address)], rig.now)
+    rig.settle()
+    assert [node.status(rig.now).counters["sessions"] for node in rig.nodes] == [1, 1]
+    strong = Stranger(rig, HIGH, node=1)
+    strong.shake_hands()
+    strong.announce()
+    rig.advance(1)
+    assert b.status(rig.now).coords == (1,)
+    [snapshot] = a.sessions(rig.now)
+    assert snapshot.path == "tree"
+    b.close_sessions(rig.now)
+    rig.settle()
+    assert a.sessions(rig.now) == b.sessions(rig.now) == []
+    assert a.session_events()[-1] == SessionDown(b.public_key, "closed by the peer")
 
 
 def test_handshake_goes_first_and_only_once() -> None:
@@ -176,7 +210,7 @@ def test_a_rule_breaker_is_closed_with_the_rule() -> None:
 
 
 def test_frames_before_a_bad_one_still_arrive() -> None:
-    rig = Rig(HIGH)
+    rig = Rig(HIGH, bare_ipv6=[LOW.public_key])
     node = rig.nodes[0]
     peer = Stranger(rig, LOW)
     peer.shake_hands()

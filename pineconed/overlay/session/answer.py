@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A handshake as the responder has it: half-open from INIT to CONFIRM."""
+
+from pineconed.overlay.noise.errors import NoiseError
+from pineconed.overlay.noise.handshake import Handshake
+from pineconed.overlay.session.items import Items
+from pineconed.overlay.session.message import (
+    HEADER_LENGTH,
+    RESPONSE_LIMIT,
+    MessageType,
+    decode_header,
+    encode_header,
+)
+from pineconed.overlay.session.party import Party
+from pineconed.overlay.session.session import Agreement, Session
+
+HALF_OPEN_LIFETIME = 10.0
+"""Seconds for which a handshake waits for CONFIRM, and for which a CONFIRM is answered again."""
+
+
+class Answer:
+    """One INIT and the RESPONSE to it. CodecError when the INIT, header and Noise message, is refused.
+
+    An INIT proves nothing, so nothing else of ours changes by it. `confirm` and `session` are there once a
+    CONFIRM was believed. `inside` tells the renewal of a session, all of which comes by that session.
+    """
+
+    __slots__ = (
+        "_begun_at",
+        "_handshake",
+        "_party",
+        "_remote_index",
+        "confirm",
+        "expires_at",
+        "index",
+        "init",
+        "inside",
+        "response",
+        "session",
+        "source_key",
+    )
+
+    def __init__(
+        self,
+        party: Party,
+        source_key: bytes,
+        init: bytes,
+        index: int,
+        coords: bytes,
+        now: float,
+        *,
+        inside: bool = False,
+    ) -> None:
+        self.index = index
+        self.init = init
+        self.source_key = source_key
+        self.inside = inside
+        self.expires_at = now + HALF_OPEN_LIFETIME
+        self.confirm: bytes | None = None
+        self.session: Session | None = None
+        self._party = party
+        self._begun_at = now
+        self._remote_index = decode_header(init)[1]
+        self._handshake: Handshake | None = party.handshake(init, source_key, initiator=False)
+        self._handshake.read_message(init[HEADER_LENGTH:])
+        self.response = self._respond(self._handshake, coords)
+
+    def _respond(self, handshake: Handshake, coords: bytes) -> bytes:
+        """RESPONSE; without coords where it would be longer than the INIT."""
+        party = self._party
+        payload = party.payload(coords, self.index)
+        if HEADER_LENGTH + handshake.next_overhead() + len(payload) > RESPONSE_LIMIT:
+            payload = party.payload(None, self.index)
+        header = encode_header(MessageType.RESPONSE, self._remote_index)
+        return header + handshake.write_message(payload, party.entropy)
+
+    def read_confirm(self, message: bytes, now: float) -> tuple[Session, Items]:
+        """The session that CONFIRM makes, and what the initiator tells; CodecError when it is refused.
+
+        It is read on a copy: one that is refused changes nothing. Afterwards the keys of the handshake are
+        forgotten, and no other CONFIRM is read.
+        """
+        party = self._party
+        if self._handshake is None or now >= self.expires_at:
+            raise NoiseError("CONFIRM of a handshake that is over")
+        handshake = self._handshake.copy()
+        payload = handshake.read_message(message[HEADER_LENGTH:])
+        items = party.check(payload, handshake.remote_static, self.source_key)
+        agreement = Agreement(party, handshake, items, self.index, self._remote_index, self._begun_at)
+        self.session = Session(agreement, now)
+        self._handshake = None
+        self.confirm = message
+        self.expires_at = now + HALF_OPEN_LIFETIME
+        return self.session, items

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dialling: from a packet for a node without a session to a session, or to the knowledge that there is none.
+
+The flow: `dial` begins an attempt and keeps the packet; `handle_timer` sends INIT and CONFIRM again;
+`handle_response` tries what comes back; the first DATA that is authentic under the new session proves it, and
+`settle` releases the packets. Only the timer ends an attempt that nobody answers.
+"""
+
+from pineconed.overlay.address import OVERLAY_PREFIX
+from pineconed.overlay.events import DialFailed
+from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.drops import SessionDrop
+from pineconed.overlay.session.initiation import MAX_RESPONSES, Initiation, Response
+from pineconed.overlay.session.message import HEADER_LENGTH, decode_header, pad_init
+from pineconed.overlay.session.party import Party
+from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.timers import Timers
+from pineconed.overlay.session.waiting import Outgoing, WaitingPackets, WaitingTotal
+from pineconed.wire.errors import CodecError
+from pineconed.wire.keys import KEY_LENGTH, KEY_PREFIX_LENGTH
+
+HOLD_OFF = 1.0
+"""Seconds after a failed attempt for which packets are answered at once."""
+
+MAX_ATTEMPTS = 1024
+
+_CONFIRM_ROOM = 256
+"""Bytes that CONFIRM takes at most beside coords and packet."""
+
+
+class Attempt(Initiation):
+    """A handshake by plain messages, and the packets that wait for it.
+
+    `dialled` is as much of the peer's key as is known. `carried` is the packet that CONFIRM holds.
+    `held_until` is set when it has failed.
+    """
+
+    __slots__ = ("carried", "dialled", "held_until", "prefix", "timer_at", "waiting")
+
+    def __init__(self, party: Party, index: int, dialled: bytes, total: WaitingTotal, now: float) -> None:
+        super().__init__(party, index, now)
+        self.dialled = dialled
+        self.prefix = dialled[:KEY_PREFIX_LENGTH]
+        self.waiting = WaitingPackets(total)
+        self.carried: bytes | None = None
+        self.held_until = NEVER
+        self.timer_at = NEVER
+
+
+class Dialler:
+    """The attempts, one a destination."""
+
+    def __init__(self, context: Context) -> None:
+        self.attempts: dict[bytes, Attempt] = {}
+        """By the first 15 bytes of the key."""
+        self.timers: Timers[Attempt] = Timers()
+        self._context = context
+        self._total = WaitingTotal()
+
+    def dial(self, prefix: bytes, packet: Outgoing, now: float) -> None:
+        """Have a packet wait for a session with the node whose key begins so."""
+        context = self._context
+        attempt = self.attempts.get(prefix) or self._begin(prefix, now)
+        if attempt is None:
+            context.drop(SessionDrop.OUT_WAITING_FULL)
+        elif attempt.held_until != NEVER:
+            self._answer([packet])
+        elif not attempt.waiting.add(packet):
+            context.drop(SessionDrop.OUT_WAITING_FULL)
+
+    def redial(self, prefix: bytes, now: float) -> None:
+        """Make a new session with a peer by a plain INIT, unless an attempt runs."""
+        if prefix not in self.attempts:
+            self._begin(prefix, now)
+
+    def handle_response(self, source_key: bytes, message: bytes, now: float) -> None:
+        """Try a RESPONSE that came as a frame's payload, with the free checks first."""
+        context = self._context
+        attempt = context.indices.owners.get(decode_header(message)[1])
+        if not isinstance(attempt, Attempt) or attempt.session is not None:
+            context.drop(SessionDrop.RESPONSE_UNEXPECTED)
+        elif not source_key.startswith(attempt.dialled):
+            context.drop(SessionDrop.RESPONSE_FOREIGN_KEY)
+        elif attempt.tried >= MAX_RESPONSES:
+            context.drop(SessionDrop.RESPONSE_OVER_LIMIT)
+        else:
+            try:
+                response = attempt.read_response(source_key, message)
+            except CodecError as error:
+                context.refuse(SessionDrop.RESPONSE_REFUSED, source_key, str(error), now)
+            else:
+                self._confirm(attempt, response, now)
+
+    def settle(self, session: Session) -> None:
+        """A session with this peer is proven: send what waits; an attempt that led to it is over."""
+        attempt = self.attempts.get(session.prefix)
+        if attempt is None:
+            return
+        self._context.released += attempt.waiting.take()
+        if attempt.session is session:
+            if attempt.carried is not None:
+                self._context.note_sent(session, 1, len(attempt.carried), session.proven_at)
+            self._end(attempt)
+
+    def handle_timer(self, attempt: Attempt, now: float) -> None:
+        """An attempt is due: send again, give up, or forget that it failed."""
+        if now >= attempt.held_until:
+            self._end(attempt)
+        elif attempt.failed(now):
+            self._fail(attempt, now)
+        else:
+            self._send(attempt, now)
+
+    def _begin(self, prefix: bytes, now: float) -> Attempt | None:
+        if len(self.attempts) >= MAX_ATTEMPTS:
+            return None
+        context = self._context
+        dialled = context.known.key_of(prefix) or prefix
+        attempt = Attempt(context.party, context.indices.draw(), dialled, self._total, now)
+        self.attempts[prefix] = context.indices.owners[attempt.index] = attempt
+        self._send(attempt, now)
+        return attempt
+
+    def _send(self, attempt: Attempt, now: float) -> None:
+        """Send what is due: the first time to where the peer is known to be, repeats along the snake."""
+        context = self._context
+        first = attempt.confirms_sent == 0 if attempt.session else attempt.inits_sent == 0
+        coords = context.known.coords(attempt.prefix, now) if first else None
+        message = attempt.next_message()
+        if attempt.session is None:
+            message = pad_init(message)
+        key = attempt.session.peer_key if attempt.session else attempt.dialled.ljust(KEY_LENGTH, b"\0")
+        context.post(key, coords, message, now)
+        self.timers.arm(attempt, attempt.due())
+
+    def _confirm(self, attempt: Attempt, response: Response, now: float) -> None:
+        context = self._context
+        own_coords = context.forwarder.source_coords
+        attempt.carried = self._first_that_fits(attempt, response, len(own_coords))
+        session = attempt.accept(response, own_coords, attempt.carried, now)
+        if response.items.coords is not None:
+            context.known.learn(session.peer_key, response.items.coords, now)
+        self._send(attempt, now)
+
+    def _first_that_fits(self, attempt: Attempt, response: Response, coords_length: int) -> bytes | None:
+        """The first packet that waits, if CONFIRM can carry it and the peer takes it."""
+        first = attempt.waiting.first()
+        room = self._context.forwarder.payload_limit() - HEADER_LENGTH - _CONFIRM_ROOM - coords_length
+        if not isinstance(first, bytes) or len(first) > min(room, response.mtu):
+            return None
+        attempt.waiting.drop_first()
+        return first
+
+    def _fail(self, attempt: Attempt, now: float) -> None:
+        """Nobody is there, unless a session has come up in another way."""
+        context = self._context
+        if attempt.prefix in context.table.newest:
+            self._end(attempt)
+            return
+        carried: list[Outgoing] = [] if attempt.carried is None else [attempt.carried]
+        self._answer(carried + attempt.waiting.take())
+        context.indices.release(attempt)
+        attempt.session = None
+        attempt.held_until = now + HOLD_OFF
+        self.timers.arm(attempt, attempt.held_until)
+        context.events.append(DialFailed(OVERLAY_PREFIX + attempt.prefix))
+
+    def _end(self, attempt: Attempt) -> None:
+        context = self._context
+        self.timers.arm(attempt, NEVER)
+        context.indices.release(attempt)
+        attempt.waiting.take()
+        del self.attempts[attempt.prefix]
+
+    def _answer(self, packets: list[Outgoing]) -> None:
+        context = self._context
+        context.drops.count(SessionDrop.OUT_UNREACHABLE, len(packets))
+        context.unreachable += packets

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What DATA holds: IPv6 packets back to back, or one control message, told apart by the first byte."""
+
+from enum import IntEnum
+
+from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH
+from pineconed.overlay.session.drops import SessionDrop
+from pineconed.overlay.session.super_packet import SuperPacket
+from pineconed.wire.buffer import Buffer
+
+KEEPALIVE = b""
+"""The plaintext that only shows that we are there."""
+
+
+class Kind(IntEnum):
+    """The first byte of a control message."""
+
+    ECHO_REQUEST = 1
+    ECHO_REPLY = 2
+    CLOSE = 3
+    REKEY = 4
+    SUPER_PACKET = 5
+
+
+CLOSING = bytes((Kind.CLOSE,))
+"""The plaintext that ends the session that it comes by."""
+
+MAX_BATCH = 60 << 10
+"""Bytes of packets that one DATA carries at most, unless it is a single longer one."""
+
+MAX_BLUETOOTH_BATCH = 8 << 10
+"""The same where the first hop is Bluetooth: what is on its way there cannot be overtaken."""
+
+Delivery = Buffer | SuperPacket
+"""What the TUN device gets."""
+
+
+def read_batch(plaintext: Buffer, addresses: bytes, packets: list[Delivery]) -> SessionDrop | None:
+    """Append the IPv6 packets of a batch to `packets`; why it ended early, None if it did not.
+
+    Per-packet path. `addresses` are the source and destination that every packet must have. The first that
+    does not fit ends the batch. One packet comes as it is, several as views.
+    """
+    end, total = 0, len(plaintext)
+    view: memoryview | None = None
+    while end < total:
+        start = end
+        if total - start < IPV6_HEADER_LENGTH:
+            return SessionDrop.PLAINTEXT_MALFORMED
+        end = start + IPV6_HEADER_LENGTH + (plaintext[start + 4] << 8 | plaintext[start + 5])
+        if end > total or plaintext[start] >> 4 != 6:
+            return SessionDrop.PLAINTEXT_MALFORMED
+        if plaintext[start + 8 : start + 40] != addresses:
+            return foreign_address(plaintext[start + 8 : start + 40], addresses)
+        if end - start == total:
+            packets.append(plaintext)
+        else:
+            view = view or memoryview(plaintext)
+            packets.append(view[start:end])
+    return None
+
+
+def foreign_address(found: Buffer, expected: bytes) -> SessionDrop:
+    """Which of a packet's two addresses is not the expected one; the source if it is both."""
+    if found[:16] != expected[:16]:
+        return SessionDrop.IN_FOREIGN_SOURCE
+    return SessionDrop.IN_FOREIGN_DESTINATION

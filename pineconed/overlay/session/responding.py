@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answering the handshakes that others begin.
+
+An INIT proves nothing: it is answered, within a budget, and touches nothing of ours. A CONFIRM that is
+believed proves the session at once.
+"""
+
+from pineconed.overlay.session.answer import Answer
+from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.drops import SessionDrop
+from pineconed.overlay.session.half_open import HalfOpenTable
+from pineconed.overlay.session.items import Items
+from pineconed.overlay.session.known_peers import usable_coords
+from pineconed.overlay.session.lifecycle import Lifecycle
+from pineconed.overlay.session.message import INIT_LENGTH, decode_header
+from pineconed.overlay.session.plaintext import KEEPALIVE, read_batch
+from pineconed.overlay.session.port_budget import PortBudget
+from pineconed.overlay.session.session import Session
+from pineconed.wire.errors import CodecError
+
+
+class Responder:
+    """The handshakes that wait for CONFIRM."""
+
+    def __init__(self, context: Context, lifecycle: Lifecycle) -> None:
+        self.half_open = HalfOpenTable(context.indices, context.drops)
+        self._context = context
+        self._lifecycle = lifecycle
+        self._budget = PortBudget()
+
+    def handle_init(
+        self, source_key: bytes, source_coords: bytes, message: bytes, port: int, now: float
+    ) -> None:
+        """Answer an INIT that came by the peering at `port`; a repeated one gets the same answer again."""
+        context = self._context
+        if len(message) != INIT_LENGTH:
+            context.drop(SessionDrop.MESSAGE_MALFORMED)
+            return
+        if source_key == context.party.identity.public_key:
+            context.drop(SessionDrop.INIT_REFUSED)
+            return
+        init = message[: context.party.init_length]
+        answer = self.half_open.find(source_key, init)
+        if answer is not None:
+            context.post(source_key, None, answer.response, now)
+        elif not self._budget.allow(port, now):
+            context.drop(SessionDrop.INIT_OVER_BUDGET)
+        else:
+            self._answer(source_key, source_coords, init, now)
+
+    def _answer(self, source_key: bytes, source_coords: bytes, init: bytes, now: float) -> None:
+        context = self._context
+        party, index, own_coords = context.party, context.indices.draw(), context.forwarder.source_coords
+        try:
+            answer = Answer(party, source_key, init, index, own_coords, now)
+        except CodecError as error:
+            context.refuse(SessionDrop.INIT_REFUSED, source_key, str(error), now)
+            return
+        self.half_open.add(answer)
+        context.post(source_key, usable_coords(source_coords), answer.response, now)
+
+    def handle_confirm(self, source_key: bytes, message: bytes, now: float) -> None:
+        """Read a CONFIRM that came as a frame's payload; a repeated one is only answered again."""
+        context = self._context
+        owner = context.indices.owners.get(decode_header(message)[1])
+        answer = owner.answer if isinstance(owner, Session) else owner
+        if not isinstance(answer, Answer) or answer.inside:
+            context.drop(SessionDrop.CONFIRM_UNEXPECTED)
+        elif source_key != answer.source_key:
+            context.drop(SessionDrop.CONFIRM_FOREIGN_KEY)
+        elif answer.session is None:
+            self._believe(answer, message, now)
+        elif message == answer.confirm:
+            context.send_inside(answer.session, KEEPALIVE, now)
+        else:
+            context.drop(SessionDrop.CONFIRM_UNEXPECTED)
+
+    def _believe(self, answer: Answer, message: bytes, now: float) -> None:
+        context = self._context
+        try:
+            session, items = answer.read_confirm(message, now)
+        except CodecError as error:
+            context.refuse(SessionDrop.CONFIRM_REFUSED, answer.source_key, str(error), now)
+            return
+        self.half_open.finish(answer)
+        session.answer = answer
+        self._lifecycle.adopt(session, now)
+        if items.coords is not None and session.is_newest:
+            context.known.learn(session.peer_key, items.coords, now)
+        context.send_inside(session, KEEPALIVE, now)
+        self._deliver_first(session, items, now)
+
+    def _deliver_first(self, session: Session, items: Items, now: float) -> None:
+        """The packet that came with CONFIRM: one, and like any other."""
+        context = self._context
+        if items.packet is None:
+            return
+        packets = context.delivered
+        before = len(packets)
+        flaw = read_batch(items.packet, session.addresses, packets)
+        if flaw is not None or len(packets) - before != 1:
+            del packets[before:]
+            context.drop(flaw or SessionDrop.PLAINTEXT_MALFORMED, session)
+            return
+        context.note_received(session, 1, len(items.packet), now)

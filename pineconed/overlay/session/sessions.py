@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All sessions of this host behind one door.
+
+Inputs: `inbound`, `dial`, `ping`, `tell_move`, `forget_coords`, `close` and `handle_timer`. The packet path
+of the endpoint takes a session from `newest`, seals and sends by itself, and then calls `context.note_sent`.
+Outputs, to be taken after every input: the lists of `context`, and `deadline`.
+"""
+
+from collections.abc import Iterator
+
+from pineconed.dataplane.forward import Forwarder, SendResult
+from pineconed.overlay.address import OVERLAY_PREFIX
+from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.dialling import Attempt, Dialler
+from pineconed.overlay.session.drops import SessionDrop
+from pineconed.overlay.session.echoes import Echoes
+from pineconed.overlay.session.lifecycle import Lifecycle
+from pineconed.overlay.session.message import MessageType, decode_header
+from pineconed.overlay.session.party import Party
+from pineconed.overlay.session.plaintext import CLOSING
+from pineconed.overlay.session.receiving import Receiver
+from pineconed.overlay.session.rekeying import Rekeying
+from pineconed.overlay.session.responding import Responder
+from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.upkeep import Upkeep
+from pineconed.overlay.session.waiting import Outgoing
+from pineconed.overlay.snapshots import SessionSnapshot
+from pineconed.wire.buffer import Buffer
+from pineconed.wire.errors import CodecError
+from pineconed.wire.keys import KEY_PREFIX_LENGTH
+
+
+class Sessions:
+    """The parts, put together. Times are in seconds."""
+
+    def __init__(self, party: Party, forwarder: Forwarder) -> None:
+        self.context = Context(party, forwarder)
+        self.newest = self.context.table.newest
+        """The session to send on, by the first 15 bytes of the peer's key; for the per-packet path."""
+        self.dialler = Dialler(self.context)
+        self._lifecycle = Lifecycle(self.context, self.dialler)
+        self._responder = Responder(self.context, self._lifecycle)
+        self._echoes = Echoes(self.context)
+        self._rekeying = Rekeying(self.context, self._lifecycle)
+        parts = (self.context, self._lifecycle, self.dialler, self._rekeying, self._echoes)
+        self._receiver = Receiver(*parts)
+        self._upkeep = Upkeep(*parts)
+
+    # Inputs
+
+    def inbound(
+        self, source_key: bytes, source_coords: bytes, payload: Buffer, port: int, now: float
+    ) -> None:
+        """A session message: the payload of a frame that names `source_key`, by the peering at `port`.
+
+        `source_coords` are encoded as in the frame. The payload is not kept.
+        """
+        try:
+            if payload[0] == MessageType.DATA:
+                self._receiver.handle_data(source_key, source_coords, payload, now)
+            else:
+                self._handle_message(source_key, source_coords, bytes(payload), port, now)
+        except CodecError:
+            self.context.drop(SessionDrop.MESSAGE_MALFORMED)
+
+    def _handle_message(
+        self, source_key: bytes, source_coords: bytes, message: bytes, port: int, now: float
+    ) -> None:
+        message_type, _ = decode_header(message)
+        if message_type == MessageType.INIT:
+            self._responder.handle_init(source_key, source_coords, message, port, now)
+        elif message_type == MessageType.RESPONSE:
+            self.dialler.handle_response(source_key, message, now)
+        elif message_type == MessageType.CONFIRM:
+            self._responder.handle_confirm(source_key, message, now)
+        elif message_type == MessageType.UNKNOWN:
+            self._receiver.handle_unknown(source_key, message, now)
+        else:
+            self.context.drop(SessionDrop.MESSAGE_UNKNOWN)
+
+    def dial(self, prefix: bytes, packet: Outgoing, now: float) -> None:
+        """Have `packet` wait for a session with the node whose key begins with these 15 bytes."""
+        self.dialler.dial(prefix, packet, now)
+
+    def ping(self, prefix: bytes, data: bytes, now: float) -> SendResult | None:
+        """Ask the peer for `data` back; None without a session, which is then dialled."""
+        session = self.newest.get(prefix)
+        if session is None:
+            self.dialler.redial(prefix, now)
+            return None
+        return self._echoes.ping(session, data, now)
+
+    def tell_move(self, now: float) -> None:
+        """Our coords have changed: let the peers know."""
+        self._upkeep.tell_move(now)
+
+    def forget_coords(self) -> None:
+        """The root is another node: nobody is where they were."""
+        self.context.known.forget_all_coords()
+
+    def close(self, now: float) -> None:
+        """End every session and tell the peers."""
+        for session in self.context.table:
+            self.context.send_inside(session, CLOSING, now)
+            self._lifecycle.drop(session, "closed by this host")
+
+    def handle_timer(self, now: float) -> None:
+        """Do all that is due."""
+        self._responder.half_open.expire(now)
+        if now >= self._upkeep.tell_deadline():
+            self._upkeep.tell_some(now)
+        for attempt in self.dialler.timers.due(now):
+            self.dialler.handle_timer(attempt, now)
+        for session in self.context.timers.due(now):
+            self._upkeep.handle_timer(session, now)
+
+    # Outputs
+
+    def deadline(self) -> float:
+        """When `handle_timer` is due at the latest; infinity if never."""
+        return min(
+            self.context.timers.deadline(),
+            self.dialler.timers.deadline(),
+            self._responder.half_open.deadline(),
+            self._upkeep.tell_deadline(),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How full the tables are."""
+        return {
+            "sessions": self.context.table.count,
+            "half_open_handshakes": len(self._responder.half_open),
+            "dialling": len(self.dialler.attempts),
+        }
+
+    def snapshots(self, now: float) -> Iterator[SessionSnapshot]:
+        """Every peer: first those with a session, then those that are being dialled."""
+        for session in self.newest.values():
+            yield self._snapshot(session, now)
+        for attempt in self.dialler.attempts.values():
+            if attempt.prefix not in self.newest:
+                yield self._dialled(attempt, now)
+
+    def _snapshot(self, session: Session, now: float) -> SessionSnapshot:
+        tally = session.tally
+        return SessionSnapshot(
+            state="up",
+            address=OVERLAY_PREFIX + session.prefix,
+            public_key=session.peer_key,
+            path=self._path(session.prefix, now),
+            cipher=session.cipher.name,
+            hybrid=True,
+            initiator=session.initiator,
+            sessions=len(self.context.table.of_peer(session.prefix)),
+            age_seconds=now - tally.since,
+            key_age_seconds=now - session.created_at,
+            last_heard_seconds=now - tally.last_heard,
+            rtt_seconds=tally.rtt,
+            tx_packets=tally.tx_packets,
+            rx_packets=tally.rx_packets,
+            tx_bytes=tally.tx_bytes,
+            rx_bytes=tally.rx_bytes,
+            drops={cause.value: count for cause, count in tally.drops.items()},
+        )
+
+    def _dialled(self, attempt: Attempt, now: float) -> SessionSnapshot:
+        return SessionSnapshot(
+            state="dialling" if attempt.held_until == NEVER else "failed",
+            address=OVERLAY_PREFIX + attempt.prefix,
+            public_key=attempt.dialled if len(attempt.dialled) > KEY_PREFIX_LENGTH else None,
+            path=self._path(attempt.prefix, now),
+            waiting=len(attempt.waiting.packets),
+            age_seconds=now - attempt.begun_at,
+        )
+
+    def _path(self, prefix: bytes, now: float) -> str:
+        return "snake" if self.context.known.coords(prefix, now) is None else "tree"

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done for sessions when time passes: renewing, expiring, probing, telling peers that we moved."""
+
+from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.dialling import Dialler
+from pineconed.overlay.session.echoes import Echoes
+from pineconed.overlay.session.lifecycle import Lifecycle
+from pineconed.overlay.session.plaintext import KEEPALIVE
+from pineconed.overlay.session.rekeying import Rekeying
+from pineconed.overlay.session.session import NEVER, PROBE_INTERVAL, Session
+from pineconed.rate import TokenBucket
+
+PROBES = 2
+"""Echo requests that may stay unanswered; then the peer counts as lost where it was."""
+
+TRAFFIC_LOOK = 5.0
+"""Seconds between two looks whether a session without traffic has got some since and is to be renewed."""
+
+MOVE_RATE = 100.0
+"""Peers a second that are told that we have moved."""
+
+RECENT = 60.0
+"""Seconds since the last IP packet within which a peer is told."""
+
+
+class Upkeep:
+    """The timers of sessions. The packet path only writes stamps; what is due looks at them."""
+
+    def __init__(
+        self, context: Context, lifecycle: Lifecycle, dialler: Dialler, rekeying: Rekeying, echoes: Echoes
+    ) -> None:
+        self._context = context
+        self._lifecycle = lifecycle
+        self._dialler = dialler
+        self._rekeying = rekeying
+        self._echoes = echoes
+        self._to_tell: dict[bytes, None] = {}
+        self._told = TokenBucket(MOVE_RATE, MOVE_RATE / 10)
+        self._tell_at = NEVER
+
+    def handle_timer(self, session: Session, now: float) -> None:
+        """Do for a session all that is due."""
+        if now >= session.expires_at:
+            self._lifecycle.drop(session, "not used for long")
+            return
+        if session.rekey is not None:
+            self._rekeying.handle_timer(session, session.rekey, now)
+        elif session.is_newest and self._is_worn(session, now):
+            self._renew(session, now)
+        self._probe(session, now)
+        self._context.timers.arm(session, session.due())
+
+    def _is_worn(self, session: Session, now: float) -> bool:
+        messages = max(session.sent, session.window.highest + 1)
+        return now >= session.rekey_at or messages >= self._context.party.timing.message_limit
+
+    def _renew(self, session: Session, now: float) -> None:
+        """Renew a session that has carried packets; without traffic it is left to expire."""
+        if session.carried_packets:
+            self._rekeying.begin(session, now)
+        else:
+            session.rekey_at = now + TRAFFIC_LOOK
+
+    def _probe(self, session: Session, now: float) -> None:
+        """Ask a peer that is silent for an echo; at last look for it elsewhere, and dial it anew."""
+        context = self._context
+        if now < session.unanswered_since + PROBE_INTERVAL * (session.probes + 1):
+            return
+        if session.probes < PROBES:
+            session.probes += 1
+            self._echoes.probe(session, now)
+            return
+        session.unanswered_since = NEVER
+        session.probes = 0
+        context.known.forget_coords(session.prefix)
+        self._dialler.redial(session.prefix, now)
+
+    # Our own coords
+
+    def tell_move(self, now: float) -> None:
+        """Our coords have changed: every peer with recent traffic is to learn the new ones."""
+        for session in self._context.table.newest.values():
+            if now - session.tally.last_packet < RECENT:
+                self._to_tell[session.prefix] = None
+        self.tell_some(now)
+
+    def tell_some(self, now: float) -> None:
+        """Send as many of these as may be sent now."""
+        to_tell, wait = self._to_tell, 0.0
+        while to_tell:
+            wait = self._told.spend(1, now)
+            if wait:
+                break
+            prefix = next(iter(to_tell))
+            del to_tell[prefix]
+            session = self._context.table.newest.get(prefix)
+            if session is not None:
+                self._context.send_inside(session, KEEPALIVE, now, along_snake=True)
+        self._tell_at = now + wait if to_tell else NEVER
+
+    def tell_deadline(self) -> float:
+        """When `tell_some` is due again."""
+        return self._tell_at

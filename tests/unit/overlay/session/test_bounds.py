@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables that a stranger can fill, and do not grow."""
+
+from random import Random
+
+from pineconed.overlay.session.answer import Answer
+from pineconed.overlay.session.dialling import MAX_ATTEMPTS
+from pineconed.overlay.session.half_open import MAX_HALF_OPEN
+from pineconed.overlay.session.initiation import Initiation
+from pineconed.overlay.session.party import Party
+from pineconed.overlay.session.table import MAX_SESSIONS
+from tests.unit.overlay.conversation import (
+    Conversation,
+    lost,
+)
+from tests.unit.overlay.hostile import MALLORY, frame_of, invented
+
+
+def test_half_open_handshakes_are_bounded_and_never_touch_a_session() -> None:
+    talk = Conversation()
+    talk.establish()
+    rng = Random(6)
+    template = invented(rng)
+    for number in range(1500):
+        init = template[:4] + number.to_bytes(4) + template[8:]
+        talk.inject(talk.b, frame_of(rng.randbytes(32), talk.b, init), number / 195)
+    talk.run(7.6)
+    counts = talk.b.endpoint.sessions.counts()
+    assert counts["half_open_handshakes"] == MAX_HALF_OPEN
+    assert counts["sessions"] == 1
+    assert talk.b.drops["half_open_evicted"] > 300
+    assert len(talk.b.endpoint.sessions.context.indices.owners) == MAX_HALF_OPEN + 1
+    talk.send(talk.a, talk.a.packet(1))
+    talk.run(0.1)
+    assert len(talk.b.packets) == 1
+    talk.run(20.0)
+    assert talk.b.endpoint.sessions.counts()["half_open_handshakes"] == 0
+
+
+def test_an_evicted_finished_handshake_leaves_its_session() -> None:
+    talk = Conversation()
+    talk.send(talk.a, talk.a.packet())
+    talk.run(0.3)
+    table = talk.b.endpoint.sessions._responder.half_open
+    context = talk.b.endpoint.sessions.context
+    assert talk.b.session.answer is not None
+    party = context.party
+    init = Initiation(party, 1, talk.now).message
+    for number in range(MAX_HALF_OPEN):
+        answer = object.__new__(Answer)
+        for name, value in {
+            "init": init + number.to_bytes(4),
+            "index": 10**9 + number,
+            "source_key": talk.a.key,
+            "session": None,
+            "expires_at": talk.now + 10,
+        }.items():
+            setattr(answer, name, value)
+        table.add(answer)
+    assert talk.b.session.answer is None
+    assert talk.b.drops == {}
+
+
+def test_attempts_are_bounded() -> None:
+    talk = Conversation()
+    talk.wire = lost
+    dialler = talk.a.endpoint.sessions.dialler
+    rng = Random(1)
+    party = talk.a.endpoint.sessions.context.party
+    cheap = Initiation(party, 1, talk.now)
+    original = Initiation.__init__
+
+    def quick(self: Initiation, party: Party, index: int, now: float) -> None:
+        """Spare the test a thousand key pairs."""
+        for name in Initiation.__slots__:
+            setattr(self, name, getattr(cheap, name))
+        self.index = index
+
+    Initiation.__init__ = quick  # type: ignore[method-assign]
+    try:
+        for _ in range(MAX_ATTEMPTS + 10):
+            dialler.dial(rng.randbytes(15), bytes(40), talk.now)
+    finally:
+        Initiation.__init__ = original  # type: ignore[method-assign]
+    assert talk.a.endpoint.sessions.counts()["dialling"] == MAX_ATTEMPTS
+    assert talk.a.drops == {"out_waiting_full": 10}
+    dialler.redial(rng.randbytes(15), talk.now)
+    assert talk.a.endpoint.sessions.counts()["dialling"] == MAX_ATTEMPTS
+
+
+def test_sessions_are_bounded_and_unused_ones_go_first() -> None:
+    talk = Conversation()
+    talk.establish()
+    context = talk.b.endpoint.sessions.context
+    lifecycle = talk.b.endpoint.sessions._lifecycle
+    real = talk.b.session
+    initiator, responder = Party(MALLORY, talk.rng.randbytes), context.party
+
+    def another(number: int) -> None:
+        """One more peer; the handshake is always the same."""
+        session = object.__new__(type(real))
+        for name in type(real).__slots__:
+            setattr(session, name, getattr(real, name))
+        session.peer_key = number.to_bytes(4) + bytes(28)
+        session.prefix = session.peer_key[:15]
+        session.index = context.indices.draw()
+        session.tally = type(real.tally)(talk.now)
+        session.is_newest = session.carried_packets = False
+        session.timer_at = float("inf")
+        session.answer = None
+        lifecycle.adopt(session, talk.now)
+
+    assert initiator.identity.public_key != responder.identity.public_key
+    for number in range(MAX_SESSIONS - 1):
+        another(number)
+    first, second = [context.table.newest[number.to_bytes(4) + bytes(11)] for number in (0, 1)]
+    context.note_received(first, 1, 100, talk.now + 1)
+    assert context.table.count == MAX_SESSIONS
+    another(10**6)
+    assert context.table.count == MAX_SESSIONS
+    assert second.prefix not in context.table.newest
+    assert first.prefix in context.table.newest
+    assert talk.b.drops == {"session_evicted": 1}
+    for session in list(context.table):
+        if not session.carried_packets:
+            context.note_received(session, 1, 100, talk.now + 2)
+    another(10**6 + 1)
+    assert real.prefix not in context.table.newest
+    another(10**6 + 2)
+    assert first.prefix in context.table.newest  # the one before it had carried nothing yet
