@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every call of the admin API: the one table that the server and the OpenAPI document are made from."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +28,7 @@ class Endpoint(Generic[RequestT, AnswerT]):
     summary: str
     request: type[RequestT]
     answer: type[AnswerT]
-    call: Callable[[AdminBackend, RequestT], AnswerT]
+    call: Callable[[AdminBackend, RequestT], AnswerT | Awaitable[AnswerT]]
     in_body: bool = False
     success: int = 200
     errors: tuple[int, ...] = ()
@@ -92,6 +92,26 @@ ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
         schema.SnakeQuery,
         schema.Snake,
         AdminBackend.snake,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/sessions",
+        "getSessions",
+        "The encrypted sessions with other nodes, and those reached in the clear, a page at a time",
+        schema.SessionsQuery,
+        schema.Sessions,
+        AdminBackend.sessions,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/ping",
+        "sendPing",
+        "Send one echo inside the session with a node and wait for the answer",
+        schema.SendPing,
+        schema.Ping,
+        AdminBackend.ping,
+        in_body=True,
+        errors=(409,),
     ),
     Endpoint(
         "GET",

@@ -2,7 +2,7 @@
 """What each call of the admin API does: snapshots of the node joined with the edge, and the few changes.
 
 No HTTP here. Every method takes one request struct and gives one answer struct, or raises AdminError.
-All of them run in the event loop and none waits.
+All of them run in the event loop and none waits, but for `ping`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +11,25 @@ from msgspec import UNSET
 
 from pineconed.admin import schema
 from pineconed.admin.errors import AdminError
-from pineconed.admin.identifier import KEY_LENGTH, Identifier, IdentifierError, parse_identifier
+from pineconed.admin.identifier import (
+    ADDRESS_BYTE,
+    KEY_LENGTH,
+    Identifier,
+    IdentifierError,
+    parse_identifier,
+)
+from pineconed.admin.pinging import Pinger
 from pineconed.admin.rates import RateMeter, Sample
-from pineconed.admin.rows import down_row, peering_row, root_row, snake_row, source_name, tree_row
-from pineconed.admin.sources import DialFacts, LogLevels, NodeSource, PeerList, StreamSource
+from pineconed.admin.rows import (
+    down_row,
+    peering_row,
+    root_row,
+    sessions_row,
+    snake_row,
+    source_name,
+    tree_row,
+)
+from pineconed.admin.sources import DialFacts, DriverSource, LogLevels, NodeSource, PeerList
 from pineconed.clock import Now
 from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.wire.handshake import VERSION as PROTOCOL_VERSION
@@ -33,7 +48,7 @@ class AdminBackend:
     def __init__(
         self,
         node: NodeSource,
-        driver: StreamSource,
+        driver: DriverSource,
         dialer: PeerList,
         log_levels: LogLevels,
         version: str,
@@ -51,6 +66,7 @@ class AdminBackend:
         self._tun_name = tun_name
         self._listeners = listeners
         self._rates = RateMeter()
+        self._pinger = Pinger(node, driver, clock)
 
     def sample_rates(self) -> None:
         """Read the byte counters of every link; the server calls this once a second."""
@@ -95,6 +111,19 @@ class AdminBackend:
         """A page of the snake table."""
         after = bytes.fromhex(query.cursor) if query.cursor is not UNSET else None
         return snake_row(self._node.snake(self._clock(), after, query.limit))
+
+    def sessions(self, query: schema.SessionsQuery) -> schema.Sessions:
+        """A page of the sessions, or the one with a node."""
+        rows = self._node.sessions(self._clock())
+        if query.node is not UNSET:
+            wanted = _address(_identifier(query.node))
+            rows = [row for row in rows if row.address == wanted]
+        after = _address(_identifier(query.cursor)) if query.cursor is not UNSET else b""
+        return sessions_row(rows, after, query.limit)
+
+    async def ping(self, body: schema.SendPing) -> schema.Ping:
+        """Send one echo and wait for it."""
+        return await self._pinger.ping(body, _identifier(body.to))
 
     def route(self, query: schema.RouteQuery) -> schema.Route:
         """Where a frame for this node would leave now, and why."""
@@ -233,6 +262,10 @@ def _identifier(text: str) -> Identifier:
         raise AdminError(
             "bad_request", str(error), "give 64 hexadecimal digits or an address that begins with fd"
         ) from error
+
+
+def _address(node: Identifier) -> bytes:
+    return ADDRESS_BYTE + node.prefix
 
 
 def _bad_uri(error: ValueError) -> AdminError:

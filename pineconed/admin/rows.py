@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots of the node and the dialer, turned into the rows of the schema."""
 
+from collections.abc import Sequence
+from heapq import nsmallest
+from ipaddress import IPv6Address
+from operator import attrgetter
 from typing import cast
 
 from pineconed.admin import schema
 from pineconed.admin.identifier import address_text
 from pineconed.admin.sources import DialFacts, StreamFacts
 from pineconed.node.snapshots import PeeringSnapshot
+from pineconed.overlay.snapshots import SessionSnapshot
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
 
@@ -153,4 +158,42 @@ def _entry_row(entry: SnakeEntry) -> schema.SnakeEntry:
         destination_port=entry.destination_port,
         age_seconds=entry.age_seconds,
         root=root_row(entry.root),
+    )
+
+
+def sessions_row(rows: Sequence[SessionSnapshot], after: bytes, limit: int) -> schema.Sessions:
+    """A page of the sessions: at most `limit` rows with addresses (16 bytes) above `after`."""
+    left = [row for row in rows if row.address > after]
+    page = nsmallest(limit, left, key=attrgetter("address"))
+    more = len(left) > len(page)
+    return schema.Sessions(
+        sessions=[session_row(row) for row in page],
+        total=len(rows),
+        next_cursor=str(IPv6Address(page[-1].address)) if more else None,
+    )
+
+
+def session_row(session: SessionSnapshot) -> schema.Session:
+    """One session, or another node without one."""
+    up = session.state == "up"
+    return schema.Session(
+        address=str(IPv6Address(session.address)),
+        public_key=_hex(session.public_key),
+        state=cast(schema.SessionState, session.state),
+        in_clear=session.state == "bare",
+        cipher=session.cipher.replace("_", "-") if session.cipher is not None else None,
+        hybrid=session.hybrid,
+        initiator=session.initiator,
+        path=cast(schema.SessionPath, session.path),
+        keys=session.sessions,
+        age_seconds=None if session.state == "bare" else session.age_seconds,
+        key_age_seconds=session.key_age_seconds if up else None,
+        last_heard_seconds=session.last_heard_seconds,
+        rtt_seconds=session.rtt_seconds,
+        waiting_packets=session.waiting,
+        rx_packets=session.rx_packets,
+        tx_packets=session.tx_packets,
+        rx_bytes=session.rx_bytes,
+        tx_bytes=session.tx_bytes,
+        drops=session.drops or {},
     )

@@ -37,6 +37,9 @@ DirectionName = Literal["inbound", "outbound"]
 PeerState = Literal["up", "handshake", "connecting", "waiting"]
 PeerSource = Literal["file", "flag", "api"]
 RouteMethod = Literal["local", "tree", "snake", "none"]
+SessionState = Literal["up", "dialling", "failed", "bare"]
+SessionPath = Literal["tree", "snake"]
+PingFailure = Literal["route", "session", "peer"]
 LevelName = Literal["debug", "info", "warning", "error"]
 ErrorCode = Literal[
     "bad_request", "not_found", "method_not_allowed", "conflict", "limit", "too_large", "internal"
@@ -176,6 +179,65 @@ class Snake(Struct, frozen=True, kw_only=True):
     next_cursor: Annotated[Key | None, Meta(description="Pass it as 'cursor' to go on; null at the end.")]
 
 
+class Session(Struct, frozen=True, kw_only=True):
+    """Another node that packets are exchanged with; the counts go on when keys are renewed."""
+
+    address: Address
+    public_key: Annotated[Key | None, Meta(description="Null while only the address is known.")]
+    state: Annotated[
+        SessionState,
+        Meta(
+            description="'up'; 'dialling': the handshake runs; 'failed': nobody answered a moment ago; "
+            "'bare': no session, as configured under overlay.bare_ipv6."
+        ),
+    ]
+    in_clear: Annotated[bool, Meta(description="Packets are neither encrypted nor authenticated.")]
+    cipher: Annotated[str | None, Meta(description="Such as AES-256-GCM; null if the state is not up.")]
+    hybrid: Annotated[bool, Meta(description="ML-KEM-768 guards the keys beside X25519.")]
+    initiator: Annotated[bool, Meta(description="This node began the handshake of the present keys.")]
+    path: Annotated[SessionPath, Meta(description="'tree': the node's coords are known; else 'snake'.")]
+    keys: Annotated[Count, Meta(description="How many key pairs are held: the present one, older ones.")]
+    age_seconds: Annotated[Seconds | None, Meta(description="Since the first handshake; null in the clear.")]
+    key_age_seconds: Annotated[Seconds | None, Meta(description="Since the last; null if not up.")]
+    last_heard_seconds: Annotated[
+        Seconds | None, Meta(description="Since anything authentic came; in the clear: anything at all.")
+    ]
+    rtt_seconds: Annotated[Seconds | None, Meta(description="The last round trip of an echo, if any.")]
+    waiting_packets: Annotated[Count, Meta(description="Packets that wait for the handshake.")]
+    rx_packets: Count
+    tx_packets: Count
+    rx_bytes: Annotated[Count, Meta(description="IP packets received, without what wraps them.")]
+    tx_bytes: Annotated[Count, Meta(description="IP packets sent, without what wraps them.")]
+    drops: Annotated[dict[str, Count], Meta(description="What was dropped of this session, by cause.")]
+
+
+class Sessions(Struct, frozen=True, kw_only=True):
+    """The sessions of this node by address; at most `limit` rows at a time."""
+
+    sessions: list[Session]
+    total: Annotated[Count, Meta(description="Rows in all.")]
+    next_cursor: Annotated[Address | None, Meta(description="Pass it as 'cursor' to go on; null at the end.")]
+
+
+class Ping(Struct, frozen=True, kw_only=True):
+    """What became of one echo."""
+
+    to: Annotated[str, Meta(description="As asked.")]
+    address: Address
+    public_key: Annotated[Key | None, Meta(description="The key that the answer proved; null without one.")]
+    answered: bool
+    rtt_seconds: Annotated[Seconds | None, Meta(description="Null if nothing came back.")]
+    dialled: Annotated[bool, Meta(description="There was no session, so one was dialled first.")]
+    failed: Annotated[
+        PingFailure | None,
+        Meta(
+            description="'route': this node knows no way; 'session': no handshake came about; 'peer': there "
+            "is a session, but no answer came; null if one did."
+        ),
+    ]
+    explanation: Annotated[str, Meta(description="The same in words.")]
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """Where a frame for a node would leave now, and why."""
 
@@ -292,6 +354,23 @@ class SnakeQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     cursor: Annotated[Key | UnsetType, Meta(description="'next_cursor' of the answer before.")] = UNSET
     limit: Limit = 100
+
+
+class SessionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which rows of the table."""
+
+    node: Annotated[Node | UnsetType, Meta(description="Only the session with this node.")] = UNSET
+    cursor: Annotated[Node | UnsetType, Meta(description="'next_cursor' of the answer before.")] = UNSET
+    limit: Limit = 100
+
+
+class SendPing(Struct, frozen=True, forbid_unknown_fields=True):
+    """One echo inside the session with a node; without a session one is dialled first."""
+
+    to: Node
+    timeout_seconds: Annotated[
+        float, Meta(ge=0.1, le=30, description="How long to wait, the handshake included.")
+    ] = 5.0
 
 
 class RouteQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from functools import cache
 from http import HTTPStatus
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def _handler(backend: AdminBackend, endpoint: Endpoint[Any, Any]) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         call = await _read(request, endpoint)
-        return _answer(endpoint.success, endpoint.call(backend, call))
+        answer = endpoint.call(backend, call)
+        return _answer(endpoint.success, await answer if isawaitable(answer) else answer)
 
     return handle
 

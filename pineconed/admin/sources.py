@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the admin API asks of the rest of the daemon, as protocols: tests give it small fakes.
 
-`Node` fulfils NodeSource, `Driver` StreamSource, `Dialer` PeerList; the daemon's composition
+`Node` fulfils NodeSource, `Driver` DriverSource, `Dialer` PeerList; the daemon's composition
 passes them in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pineconed.admin.schema import LevelName
 from pineconed.clock import Now
+from pineconed.dataplane.forward import SendResult
 from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
+from pineconed.overlay.events import OverlayEvent
+from pineconed.overlay.snapshots import SessionSnapshot
 from pineconed.router.snapshots import SnakeSnapshot, TreeSnapshot
 
 
@@ -32,6 +35,9 @@ class NodeSource(Protocol):
     def route(self, key: bytes, now: Now) -> RouteSnapshot:
         """Where a frame for this key (32 bytes) would leave."""
 
+    def sessions(self, now: Now) -> Sequence[SessionSnapshot]:
+        """Every node that packets are exchanged with, or that is being dialled."""
+
 
 class StreamFacts(Protocol):
     """What only the operating system knows of a peering."""
@@ -44,14 +50,20 @@ class StreamFacts(Protocol):
         """Round-trip time in seconds, None if the kernel has none."""
 
 
-class StreamSource(Protocol):
-    """The streams under the node's links."""
+class DriverSource(Protocol):
+    """The streams under the node's links, and the node's own traffic."""
 
     def stream_of(self, link: int) -> StreamFacts | None:
         """The stream of this link, None when it is gone."""
 
     def detach(self, link: int, reason: str) -> None:
         """Close this link; nothing happens when it is gone."""
+
+    def ping(self, prefix: bytes, data: bytes) -> SendResult | None:
+        """Ask the node whose key begins so for `data` back; None without a session: it is then dialled."""
+
+    def subscribe_sessions(self, callback: Callable[[OverlayEvent], None]) -> None:
+        """Call this with all that happens to sessions."""
 
 
 class DialFacts(Protocol):

@@ -11,6 +11,7 @@ from pineconed import __version__
 from pineconed.cli.commands_change import add_peer, log_level, remove_peer
 from pineconed.cli.commands_look import peers, snake, status, tree
 from pineconed.cli.commands_name import address, routes, version
+from pineconed.cli.commands_session import ping, sessions
 from pineconed.cli.explained import ExplainedGroup
 from pineconed.cli.failures import PROGRAM, ExitCode, failure_of
 from pineconed.cli.settings import Settings, common_options
@@ -22,12 +23,13 @@ from pineconed.cli.settings import Settings, common_options
     examples=(
         "pineconectl status                          what is this node's address, is it up?",
         "pineconectl peers                           who are its neighbours, how are they?",
+        "pineconectl sessions                        whom does it talk to, encrypted?",
         "pineconectl add-peer tcp://192.0.2.1:4444   one neighbour more",
         "pineconectl peers --json | jq '.[].address'",
     ),
     sections={
-        "See what is": (status, peers, tree, snake),
-        "Find out": (routes, address, version),
+        "See what is": (status, peers, sessions, tree, snake),
+        "Find out": (ping, routes, address, version),
         "Change": (add_peer, remove_peer, log_level),
     },
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no daemon answers, 4 not permitted.",

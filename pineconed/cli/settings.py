@@ -21,9 +21,9 @@ class Settings:
     json: bool = False
     socket: str = DEFAULT_SOCKET
 
-    def client(self) -> AdminClient:
-        """Calls to the daemon at the socket."""
-        return AdminClient(self.socket)
+    def client(self, timeout: float = 10.0) -> AdminClient:
+        """Calls to the daemon at the socket, which has so many seconds to answer."""
+        return AdminClient(self.socket, timeout)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -95,6 +95,21 @@ def fetch_snake(client: AdminClient, limit: int) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(page, entries=rows))
 
 
+# ---------------------------------------------------------------- sessions
+
+
+def fetch_sessions(client: AdminClient, node: str | None, limit: int) -> bytes:
+    """Up to `limit` sessions, or the one with `node`, as the JSON of one answer."""
+    answer = client.get("/v1/sessions", node=node, limit=min(limit, schema.MAX_ROWS))
+    page = decode(answer, schema.Sessions)
+    rows = list(page.sessions)
+    while page.next_cursor is not None and len(rows) < limit:
+        left = min(limit - len(rows), schema.MAX_ROWS)
+        page = decode(client.get("/v1/sessions", cursor=page.next_cursor, limit=left), schema.Sessions)
+        rows += page.sessions
+    return msgspec.json.encode(msgspec.structs.replace(page, sessions=rows))
+
+
 # ---------------------------------------------------------------- address
 
 

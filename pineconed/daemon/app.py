@@ -19,6 +19,8 @@ from ipaddress import IPv6Address
 import structlog
 
 from pineconed import __version__
+from pineconed.admin.identifier import parse_identifier
+from pineconed.daemon.config import Config
 from pineconed.daemon.config_load import Loaded
 from pineconed.daemon.driver import Driver
 from pineconed.daemon.errors import StartError
@@ -30,6 +32,8 @@ from pineconed.daemon.logs import LogLevels, write_line
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.daemon.time_source import read_now
 from pineconed.node import Node
+from pineconed.overlay.session.identity import Ed25519Identity
+from pineconed.overlay.session.party import Offer, Party, Timing
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.transport.dialer import Dialer, DialSettings
@@ -102,6 +106,7 @@ class Daemon:
         driver = Driver(node, read_now, self._loop)
         self._parts.callback(driver.close, STOPPING)
         driver.subscribe(self._events.handle_event)
+        driver.subscribe_sessions(self._events.handle_session_event)
         driver.start()
         await self._open_listeners(driver)
         if self._config.tun.enabled:
@@ -126,9 +131,10 @@ class Daemon:
         return Node(
             signer=Ed25519Signer(key.seed),
             verifier=verify_ed25519,
+            party=_party(key.seed, config),
             flow_key=secrets.token_bytes(16),
             now=read_now(),
-            mtu=config.tun.mtu,
+            bare_ipv6=[parse_identifier(node).key for node in config.overlay.bare_ipv6],
         )
 
     async def _open_listeners(self, driver: Driver) -> None:
@@ -270,6 +276,19 @@ class Daemon:
                 "this node neither listens nor connects, so it is alone",
                 remedy="name a peer under connect, or add one with pineconectl add-peer",
             )
+
+
+def _party(seed: bytes, config: Config) -> Party:
+    """Our side of sessions. No super-packets are offered: the TUN device gives and takes plain ones only."""
+    rekey_after = config.overlay.rekey_after
+    usual = Timing()
+    share = rekey_after / usual.rekey_after
+    timing = Timing(
+        rekey_after=rekey_after,
+        rekey_jitter=usual.rekey_jitter * share,
+        responder_rekey_after=usual.responder_rekey_after * share,
+    )
+    return Party(Ed25519Identity(seed), secrets.token_bytes, Offer(mtu=config.tun.mtu), timing)
 
 
 def _seconds() -> float:

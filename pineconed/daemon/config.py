@@ -65,6 +65,30 @@ class TunSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = True
 
 
+class OverlaySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How packets travel between this node and the others: in encrypted sessions."""
+
+    bare_ipv6: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Nodes of the reference implementation (`pineconeip`), which know no sessions: "
+            "public keys or addresses. Packets from and to these travel in the clear, and every node on the "
+            "way can read and forge them. All other nodes are reached in sessions only.",
+            examples=[["fd57:ecb0:5d62:1da5:2f27:2b8c:f84f:7fd8"]],
+            extra={"expected": 'a list of keys or addresses in double quotes such as ["fd57:ecb0:..."]'},
+        ),
+    ] = ()
+    rekey_after: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=120,
+            description="Seconds after which the node that began a session renews its keys. Smaller values "
+            "are for tests: each renewal costs both nodes a millisecond and protects nothing more.",
+        ),
+    ] = 120.0
+
+
 class AdminSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The local socket that pineconectl talks to."""
 
@@ -211,6 +235,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ()
     node: NodeSection = NodeSection()
     tun: TunSection = TunSection()
+    overlay: OverlaySection = OverlaySection()
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
     peering: PeeringSection = PeeringSection()

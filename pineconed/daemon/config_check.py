@@ -2,7 +2,7 @@
 """From the plain data of a TOML file to a `Config`, with every mistake found in one go."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,15 +10,33 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
+from pineconed.admin.identifier import IdentifierError, parse_identifier
 from pineconed.daemon.config import Config
 from pineconed.daemon.toml_lines import KeyPath
-from pineconed.transport.uri import UriError, parse_listen_uri, parse_peer_uri
+from pineconed.transport.uri import parse_listen_uri, parse_peer_uri
 
 _MAX_SOCKET_PATH = 107  # bytes, as the kernel limits the name of a Unix socket
 _SHOWN = 60  # characters of a wrong value that a message repeats
-_URI_READERS = {"listen": parse_listen_uri, "connect": parse_peer_uri}
 
 Fields = dict[str, msgspec.structs.FieldInfo]
+
+
+def _read_node(text: str) -> str:
+    """The address of a node that is named by key or address; ValueError says what would be right."""
+    try:
+        return parse_identifier(text).address
+    except IdentifierError as error:
+        raise ValueError(
+            f"{error}; write a public key (64 hexadecimal digits) or an address that begins with fd"
+        ) from error
+
+
+_ITEM_READERS: dict[KeyPath, Callable[[str], object]] = {
+    ("listen",): parse_listen_uri,
+    ("connect",): parse_peer_uri,
+    ("overlay", "bare_ipv6"): _read_node,
+}
+"""The lists, and what each reads an item with; two items are the same when they read as the same text."""
 
 
 class Problem(NamedTuple):
@@ -105,27 +123,27 @@ def _place(path: KeyPath) -> str:
 
 
 def _check_value(value: Any, declared: Any, path: KeyPath) -> Iterator[Problem]:
-    if path[0] in _URI_READERS and isinstance(value, list):
-        yield from _check_uris(value, path)
+    if path in _ITEM_READERS and isinstance(value, list):
+        yield from _check_items(value, path)
     elif not _fits(value, declared):
         yield Problem(path, f"expected {expected(declared)}, found {_shown(value)}")
 
 
-def _check_uris(values: list[Any], path: KeyPath) -> Iterator[Problem]:
-    read = _URI_READERS[str(path[0])]
+def _check_items(values: list[Any], path: KeyPath) -> Iterator[Problem]:
+    read = _ITEM_READERS[path]
     seen = set()
     for index, value in enumerate(values):
         here = (*path, index)
         try:
-            uri = str(read(value)) if isinstance(value, str) else None
-        except UriError as error:
+            item = str(read(value)) if isinstance(value, str) else None
+        except ValueError as error:
             yield Problem(here, str(error))
             continue
-        if uri is None:
+        if item is None:
             yield Problem(here, f"expected text in double quotes, found {_shown(value)}")
-        elif uri in seen:
+        elif item in seen:
             yield Problem(here, f"{_shown(value)} is in the list twice; remove one")
-        seen.add(uri)
+        seen.add(item)
 
 
 def _fits(value: Any, declared: Any) -> bool:

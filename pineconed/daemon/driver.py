@@ -25,11 +25,14 @@ they may be called from a subscriber, and no event of a link comes before its nu
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import structlog
 
 from pineconed.clock import Now
+from pineconed.dataplane.forward import SendResult
 from pineconed.node import Node
+from pineconed.overlay.events import OverlayEvent
 from pineconed.router.events import CloseLink, Event, LinkDown
 from pineconed.router.peer import LinkOptions
 from pineconed.transport.stream import Stream
@@ -55,6 +58,8 @@ TIMER_SLACK = 0.001
 
 FAULT_PAUSE = 1.0
 """Seconds until the timer is tried again after the core failed in it."""
+
+EventT = TypeVar("EventT")
 
 _log = structlog.get_logger(__name__)
 
@@ -94,6 +99,7 @@ class Driver:
         self._device: TunDevice | None = None
         self._device_lost: Callable[[str], None] = _ignore
         self._subscribers: list[Callable[[Event], None]] = []
+        self._session_subscribers: list[Callable[[OverlayEvent], None]] = []
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
         self._window = self._buffer[:READ_BUDGET]
         self._failed: list[tuple[_Link, str]] = []
@@ -110,7 +116,16 @@ class Driver:
         self._turn_soon()
 
     def close(self, reason: str) -> None:
-        """Close every stream, let go of the TUN device (its owner closes it), report the last events."""
+        """Take leave of other nodes, close every stream, let go of the TUN device, report the last events.
+
+        The device is closed by its owner.
+        """
+        now = self._clock()
+        try:
+            self._node.close_sessions(now)
+        except Exception as fault:  # noqa: BLE001  (logged; the rest is closed all the same)
+            self._note_fault(fault)
+        self._finish(now)
         for number in list(self._links):
             self.detach(number, reason)
         self.detach_tun()
@@ -156,6 +171,15 @@ class Driver:
     def subscribe(self, callback: Callable[[Event], None]) -> None:
         """Call this with every event of the node, in order, after the driver has acted on it."""
         self._subscribers.append(callback)
+
+    def subscribe_sessions(self, callback: Callable[[OverlayEvent], None]) -> None:
+        """Call this with everything that happens to the sessions of this host, in order."""
+        self._session_subscribers.append(callback)
+
+    def ping(self, prefix: bytes, data: bytes) -> SendResult | None:
+        """Ask the node whose key begins so for `data` back; None without a session, which is then dialled."""
+        self._turn_soon()
+        return self._node.ping(prefix, data, self._clock())
 
     # ---------------------------------------------------------------- in: a turn begins
 
@@ -266,6 +290,8 @@ class Driver:
         events = node.events()
         if events:
             self._dispatch(events)
+        for event in node.session_events():
+            self._tell(self._session_subscribers, event)
         deadline = node.deadline()
         if deadline != self._armed:
             self._arm(deadline, now, pause)
@@ -326,11 +352,14 @@ class Driver:
                 link = self._links.pop(event.link, None)
                 if link is not None:
                     self._close(link)
-            for callback in self._subscribers:
-                try:
-                    callback(event)
-                except Exception as fault:  # noqa: BLE001  (logged; the other subscribers still hear of it)
-                    self._note_fault(fault)
+            self._tell(self._subscribers, event)
+
+    def _tell(self, subscribers: list[Callable[[EventT], None]], event: EventT) -> None:
+        for callback in subscribers:
+            try:
+                callback(event)
+            except Exception as fault:  # noqa: BLE001  (logged; the other subscribers still hear of it)
+                self._note_fault(fault)
 
     # ---------------------------------------------------------------- ends and faults
 

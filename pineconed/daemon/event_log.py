@@ -6,9 +6,12 @@ ends makes one line, whoever ended it.
 """
 
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
 from pineconed.daemon.log_limiter import Level, LogLimiter
+from pineconed.overlay.address import address_of
+from pineconed.overlay.events import DialFailed, HandshakeRefused, OverlayEvent, SessionDown, SessionUp
 from pineconed.router.events import (
     CloseLink,
     Event,
@@ -27,6 +30,7 @@ _ENDS_BURST = 5
 """Peerings of one source whose begin and end are told one by one; several hosts may share an address."""
 
 _NETWORK = "(network)"
+_SESSIONS = "(sessions)"
 _CROWDED = "connections come too fast and wait"
 _OUT_OF_ORDER = "cannot accept peers for now"
 
@@ -112,6 +116,28 @@ class EventLog:
                 )
             case NodeSeen(public_key):
                 self._network_line("debug", "node seen", key=public_key.hex())
+
+    def handle_session_event(self, event: OverlayEvent) -> None:
+        """Log what happened to a session. All of them share their few lines: anyone can make keys."""
+        match event:
+            case SessionUp(public_key, cipher, initiator):
+                began = "this node" if initiator else "the peer"
+                known = {"key": public_key.hex(), "cipher": cipher.replace("_", "-")}
+                self._session_line("info", "session up", address_of(public_key), **known, began=began)
+            case SessionDown(public_key, reason):
+                known = {"key": public_key.hex()}
+                self._session_line("info", "session down", address_of(public_key), **known, reason=reason)
+            case DialFailed(address):
+                self._session_line("info", "no session: nobody answered", address)
+            case HandshakeRefused(source_key, reason):
+                fields = {"claimed_key": source_key.hex(), "reason": reason}
+                self._limiter.log(
+                    "warning", "session handshake refused", fields, cause="handshake", peer=_SESSIONS
+                )
+
+    def _session_line(self, level: Level, text: str, address: bytes, **fields: Any) -> None:
+        known = {"address": str(IPv6Address(address))}
+        self._limiter.log(level, text, known | fields, cause=text, peer=_SESSIONS, burst=_ENDS_BURST)
 
     def _ended(self, event: LinkDown) -> None:
         """One line for a peering that ends, after which nothing of it is remembered."""

@@ -4,6 +4,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pineconed.admin.client import AdminClient, ClientError, decode
-from pineconed.admin.schema import Status
+from pineconed.admin.schema import Session, Sessions, Status
 from tests.network.lab import Process, wait_until
 
 STOP_LIMIT = 2.0
@@ -52,6 +53,16 @@ class Daemon:
 
     def status(self) -> Status:
         return decode(AdminClient(str(self.socket)).get("/v1/status"), Status)
+
+    def sessions(self) -> list[Session]:
+        return decode(AdminClient(str(self.socket)).get("/v1/sessions"), Sessions).sessions
+
+    def pineconectl(self, *arguments: str) -> tuple[int, str]:
+        """The exit code and all words of a command."""
+        command = [sys.executable, "-c", "from pineconed.cli.main import main; main()"]
+        command += ["--socket", str(self.socket), *arguments]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return run.returncode, run.stdout + run.stderr
 
     def ready(self) -> "Daemon":
         self.process.wait_for("pineconed is ready", 20)
@@ -126,6 +137,75 @@ def test_the_key_is_made_once_and_a_restart_is_the_same_node(start: Start) -> No
     after = start("one").ready().status()
     assert (after.public_key, after.address) == (before.public_key, before.address)
     assert after.root.sequence >= before.root.sequence
+
+
+RESTART_LIMIT = 5.0
+"""Seconds from the end of one node to the next answer inside a session with it."""
+
+
+def test_a_ping_between_them_goes_by_a_session_that_both_show(start: Start) -> None:
+    one = start("one", "--listen", "tcp://127.0.0.1:0").ready()
+    two = start("two", "--connect", one.uri).ready()
+    wait_until(lambda: are_one_network(one, two), 10, "one network")
+    assert one.sessions() == two.sessions() == []
+    code, text = one.pineconectl("ping", two.status().address, "-c", "3", "-i", "0.1")
+    assert code == 0, text
+    assert "3 sent, 3 answered, 0% lost" in text
+    assert text.count("(after the handshake)") == 1
+    [row], [back] = one.sessions(), two.sessions()
+    assert (row.public_key, back.public_key) == (two.status().public_key, one.status().public_key)
+    assert [row.state, row.cipher, row.hybrid, row.in_clear] == ["up", "AES-256-GCM", True, False]
+    assert (row.initiator, back.initiator) == (True, False)
+    assert row.rtt_seconds is not None
+    assert row.rtt_seconds < 0.5
+    for daemon in (one, two):
+        assert daemon.process.text().count("session up") == 1
+        assert "Traceback" not in daemon.process.text()
+
+
+def test_a_ping_that_fails_says_at_what(start: Start) -> None:
+    one = start("one", "--listen", "tcp://127.0.0.1:0").ready()
+    code, text = one.pineconectl("ping", "fd01::1", "-c", "1")
+    assert (code, "the route fails" in text) == (1, True)
+    two = start("two", "--connect", one.uri).ready()
+    wait_until(lambda: are_one_network(one, two), 10, "one network")
+    lower = min(one, two, key=lambda daemon: daemon.status().public_key)
+    code, text = lower.pineconectl("ping", beyond(lower), "-c", "1", "-W", "1")
+    assert (code, "the session fails" in text) == (1, True)
+
+
+def beyond(daemon: Daemon) -> str:
+    """The key next above a daemon's own, which nobody has."""
+    return f"{int(daemon.status().public_key, 16) + (1 << 136):064x}"
+
+
+def test_a_node_that_stops_takes_leave(start: Start) -> None:
+    one = start("one", "--listen", "tcp://127.0.0.1:0").ready()
+    two = start("two", "--connect", one.uri).ready()
+    wait_until(lambda: are_one_network(one, two), 10, "one network")
+    assert one.pineconectl("ping", two.status().address, "-c", "1")[0] == 0
+    two.ends()
+    one.process.wait_for("session down .*closed by the peer", 5)
+    assert one.sessions() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("asks", ["the one that stays", "the one that was restarted"])
+def test_after_a_restart_the_session_is_back_at_once(start: Start, asks: str, number: signal.Signals) -> None:
+    one = start("one", "--listen", "tcp://127.0.0.1:0").ready()
+    two = start("two", "--connect", one.uri).ready()
+    addresses = {"one": one.status().address, "two": two.status().address}
+    wait_until(lambda: are_one_network(one, two), 10, "one network")
+    assert one.pineconectl("ping", addresses["two"], "-c", "1")[0] == 0
+    began = time.monotonic()
+    two.ends(number)
+    two = start("two", "--connect", one.uri).ready()
+    asking, asked = (one, "two") if asks == "the one that stays" else (two, "one")
+    while asking.pineconectl("ping", addresses[asked], "-c", "1", "-W", "0.3")[0]:
+        assert time.monotonic() - began < 2 * RESTART_LIMIT
+    took = time.monotonic() - began
+    print(f"from the end to the next echo: {took:.2f} s")
+    assert took < RESTART_LIMIT
 
 
 def test_the_peers_find_each_other_again_after_a_kill(start: Start) -> None:

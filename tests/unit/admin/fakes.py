@@ -4,7 +4,7 @@
 import asyncio
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,11 @@ from pineconed.admin.handlers import AdminBackend
 from pineconed.admin.schema import LevelName
 from pineconed.admin.server import AdminServer
 from pineconed.clock import Now
+from pineconed.dataplane.forward import SendResult
 from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
 from pineconed.overlay.address import address_of
+from pineconed.overlay.events import EchoAnswered, OverlayEvent
+from pineconed.overlay.snapshots import SessionSnapshot
 from pineconed.router.peer import Direction, PeerType
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
@@ -29,6 +32,8 @@ def key(number: int) -> bytes:
 OWN_KEY = key(0x57)
 PARENT_KEY = key(0xC4)
 CHILD_KEY = key(0x22)
+SILENT_KEY = key(0xA1)
+BARE_KEY = key(0xB2)
 ROOT = Root(key(0xFE), 1_760_000_000)
 
 
@@ -64,6 +69,19 @@ def peering(link: int, port: int | None, public_key: bytes | None, **changes: ob
     return PeeringSnapshot(**(values | changes))  # type: ignore[arg-type]
 
 
+def session(node_key: bytes, state: str = "up", **changes: object) -> SessionSnapshot:
+    """A session with a node, or a row of another state."""
+    values: dict[str, object] = {"state": state, "address": address_of(node_key), "public_key": node_key}
+    values |= {"path": "tree"} if state == "up" else {"path": "snake"}
+    if state == "up":
+        values |= {"cipher": "AES_256_GCM", "hybrid": True, "initiator": True, "sessions": 2}
+        values |= {"age_seconds": 4000.5, "key_age_seconds": 61.25, "last_heard_seconds": 0.5}
+        values |= {"rtt_seconds": 0.0123, "tx_packets": 1200, "rx_packets": 900}
+        values |= {"tx_bytes": 1_500_000, "rx_bytes": 70_000}
+        values |= {"drops": {"data_replayed": 3, "data_forged": 1}}
+    return SessionSnapshot(**(values | changes))  # type: ignore[arg-type]
+
+
 @dataclass
 class FakeNode:
     """Four links: the parent (dialled), a child, one in its handshake, and one more to the parent's node."""
@@ -91,7 +109,16 @@ class FakeNode:
             SnakeEntry(key(n), 1000 + n, 2, 1 if n % 2 else 0, 1.5, ROOT) for n in range(1, 40)
         ]
     )
+    peers_in_sessions: list[SessionSnapshot] = field(
+        default_factory=lambda: [
+            session(CHILD_KEY),
+            session(PARENT_KEY, path="snake", cipher="CHACHA20_POLY1305", initiator=False, drops={}),
+            session(SILENT_KEY, "dialling", public_key=None, waiting=3, age_seconds=1.5),
+            session(BARE_KEY, "bare", public_key=None, last_heard_seconds=7.5, tx_packets=5, tx_bytes=420),
+        ]
+    )
     asked: list[bytes] = field(default_factory=list)
+    way: bool = True
     parent: bytes | None = PARENT_KEY
     broken: bool = False
 
@@ -124,9 +151,14 @@ class FakeNode:
         self.asked.append(destination)
         if destination == OWN_KEY:
             return RouteSnapshot(destination, "local", 0, OWN_KEY, FULL, "This is the node's own key.")
+        if not self.way:
+            return RouteSnapshot(destination, "none", None, None, FULL, "No peer is connected.")
         return RouteSnapshot(
             destination, "snake", 1, PARENT_KEY, FULL, "The parent is the closest that is known."
         )
+
+    def sessions(self, now: Now) -> list[SessionSnapshot]:
+        return self.peers_in_sessions
 
 
 @dataclass
@@ -146,12 +178,30 @@ class FakeDriver:
         default_factory=lambda: {1: FakeStream(), 2: FakeStream("[::1]:9")}
     )
     detached: list[tuple[int, str]] = field(default_factory=list)
+    echoes: list[bytes] = field(default_factory=list)
+    on_ping: Callable[["FakeDriver", bytes, bytes], SendResult | None] = field(
+        default=lambda driver, prefix, data: driver.answer(prefix, data)
+    )
+    tell: Callable[[OverlayEvent], None] = field(default=lambda _: None)
 
     def stream_of(self, link: int) -> FakeStream | None:
         return self.streams.get(link)
 
     def detach(self, link: int, reason: str) -> None:
         self.detached.append((link, reason))
+
+    def ping(self, prefix: bytes, data: bytes) -> SendResult | None:
+        self.echoes.append(data)
+        return self.on_ping(self, prefix, data)
+
+    def answer(self, prefix: bytes, data: bytes) -> SendResult:
+        """The echo comes back at once."""
+        known = next((key for key in (CHILD_KEY, PARENT_KEY) if key.startswith(prefix)), prefix + bytes(17))
+        self.tell(EchoAnswered(known, data, 0.0123))
+        return SendResult.QUEUED
+
+    def subscribe_sessions(self, callback: Callable[[OverlayEvent], None]) -> None:
+        self.tell = callback
 
 
 @dataclass

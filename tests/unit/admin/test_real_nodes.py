@@ -2,6 +2,7 @@
 """The API over real nodes: three in a line, in memory, the middle one asked."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -10,6 +11,8 @@ from pineconed.admin.handlers import AdminBackend
 from pineconed.admin.identifier import address_text
 from pineconed.clock import Now
 from pineconed.node import Node
+from pineconed.overlay.session.identity import Ed25519Identity
+from pineconed.overlay.session.party import Party
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from tests.unit.admin.fakes import FakeDialer, FakeDriver, World, served
@@ -56,8 +59,13 @@ class Line:
 
 
 def _node(number: int) -> Node:
+    seed = bytes([number]) * 32
     return Node(
-        signer=Ed25519Signer(bytes([number]) * 32), verifier=verify_ed25519, flow_key=bytes(16), now=START
+        signer=Ed25519Signer(seed),
+        verifier=verify_ed25519,
+        party=Party(Ed25519Identity(seed), Random(number).randbytes),
+        flow_key=bytes(16),
+        now=START,
     )
 
 

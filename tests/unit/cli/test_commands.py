@@ -2,19 +2,33 @@
 """Every command into a pipe and with --json."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 import pineconed
 from pineconed.admin.identifier import address_text
-from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, ROOT, FakeDial, World, key
+from pineconed.dataplane.forward import SendResult
+from tests.unit.admin.fakes import (
+    CHILD_KEY,
+    OWN_KEY,
+    PARENT_KEY,
+    ROOT,
+    FakeDial,
+    FakeDriver,
+    World,
+    key,
+    session,
+)
 from tests.unit.cli.conftest import Pineconectl
 
 COMMANDS = {
     "status": [],
     "peers": [],
     "tree": [],
+    "sessions": [],
+    "ping": [CHILD_KEY.hex(), "-c", "1"],
     "snake": [],
     "routes": [CHILD_KEY.hex()],
     "address": [CHILD_KEY.hex()],
@@ -192,6 +206,105 @@ def test_version_with_and_without_a_daemon(pineconectl: Pineconectl) -> None:
     as_json = json.loads(pineconectl("version", "--socket", "/nowhere", "--json").out)
     assert as_json == {"pineconectl": pineconed.__version__, "daemon": None}
     assert pineconectl("--version").out == f"pineconectl {pineconed.__version__}\n"
+
+
+# ---------------------------------------------------------------- sessions
+
+
+def test_sessions_is_one_row_each_with_the_names_of_the_json(pineconectl: Pineconectl) -> None:
+    rows = rows_of(pineconectl("sessions").out)
+    page = json.loads(pineconectl("sessions", "--json").out)
+    assert all(set(row) == set(page["sessions"][0]) for row in rows)
+    assert [(row["state"], row["in_clear"], row["path"]) for row in rows] == [
+        ("up", "no", "tree"),
+        ("dialling", "no", "snake"),
+        ("bare", "yes", "snake"),
+        ("up", "no", "snake"),
+    ]
+    assert (rows[0]["cipher"], rows[3]["cipher"]) == ("AES-256-GCM", "CHACHA20-POLY1305")
+    assert (rows[0]["rtt_seconds"], rows[0]["drops"], rows[0]["hybrid"]) == ("0.0123", "4", "yes")
+    assert (rows[1]["public_key"], rows[1]["waiting_packets"]) == ("-", "3")
+
+
+@pytest.mark.parametrize("node", [PARENT_KEY.hex(), address_text(PARENT_KEY)])
+def test_one_session_can_be_picked(pineconectl: Pineconectl, node: str) -> None:
+    facts = facts_of(pineconectl("sessions", "--long", node).out)
+    assert (facts["public_key"], facts["initiator"]) == (PARENT_KEY.hex(), "no")
+    assert set(json.loads(pineconectl("sessions", node, "--json").out)["sessions"][0]) == set(facts)
+    assert json.loads(pineconectl("sessions", key(9).hex(), "--json").out)["sessions"] == []
+
+
+def test_sessions_come_in_as_many_pages_as_it_takes(pineconectl: Pineconectl, world: World) -> None:
+    world.node.peers_in_sessions = [session(number.to_bytes(2) + bytes(30)) for number in range(2500)]
+    page = json.loads(pineconectl("sessions", "--limit", "2400", "--json").out)
+    assert [row["public_key"][:4] for row in page["sessions"]] == [f"{n:04x}" for n in range(2400)]
+    assert (page["total"], page["next_cursor"] is None) == (2500, False)
+    everything = json.loads(pineconectl("sessions", "--limit", "9999", "--json").out)
+    assert (len(everything["sessions"]), everything["next_cursor"]) == (2500, None)
+
+
+ECHO = ("ping", "-i", "0", "-W", "0.1", CHILD_KEY.hex())
+
+
+def test_ping_tells_each_echo_and_sums_up(pineconectl: Pineconectl, world: World) -> None:
+    def lose_the_second(driver: FakeDriver, prefix: bytes, data: bytes) -> SendResult:
+        return SendResult.QUEUED if len(driver.echoes) == 2 else driver.answer(prefix, data)
+
+    world.driver.on_ping = lose_the_second
+    result = pineconectl(*ECHO, "-c", "3")
+    assert (result.code, result.err) == (0, "")
+    head, first, second, third, empty, tail, times = result.out.splitlines()
+    assert head == f"PING {address_text(CHILD_KEY)}: 3 echoes inside the session"
+    assert first == f"echo 1 from {address_text(CHILD_KEY)}: time=12.3 ms"
+    assert second.startswith("echo 2: no answer: the peer fails. There is a session")
+    assert third.startswith("echo 3 from")
+    assert (empty, times) == ("", "round trip min/avg/max = 12.3 ms / 12.3 ms / 12.3 ms")
+    assert tail.startswith("3 sent, 2 answered, 33% lost, in ")
+
+
+def test_ping_in_json(pineconectl: Pineconectl) -> None:
+    summary = json.loads(pineconectl(*ECHO, "-c", "2", "--json").out)
+    assert (summary["sent"], summary["answered"], summary["loss"]) == (2, 2, 0.0)
+    assert summary["rtt_avg_seconds"] == pytest.approx(0.0123)
+    assert [echo["public_key"] for echo in summary["echoes"]] == [CHILD_KEY.hex()] * 2
+
+
+def test_ping_waits_between_echoes_and_not_after_the_last(pineconectl: Pineconectl) -> None:
+    began = time.monotonic()
+    pineconectl("ping", "-i", "0.2", "-c", "3", CHILD_KEY.hex())
+    assert 0.4 <= time.monotonic() - began < 1.0
+
+
+def test_ping_that_is_interrupted_sums_up(pineconectl: Pineconectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pineconed.cli.echoing.time.sleep", interrupt)
+    result = pineconectl("ping", CHILD_KEY.hex())
+    assert result.code == 0
+    assert "\n1 sent, 1 answered, 0% lost, " in result.out
+
+
+@pytest.mark.parametrize(
+    ("result", "way", "fails", "remedy"),
+    [
+        (SendResult.QUEUED, True, "peer", "pineconectl sessions"),
+        (SendResult.NO_ROUTE, True, "route", "pineconectl peers"),
+        (None, False, "route", "pineconectl routes"),
+        (None, True, "session", "see that the node runs"),
+    ],
+)
+def test_ping_without_any_answer_says_what_fails(
+    pineconectl: Pineconectl, world: World, result: SendResult | None, way: bool, fails: str, remedy: str
+) -> None:
+    world.driver.on_ping, world.node.way = lambda *_: result, way
+    run = pineconectl(*ECHO, "-c", "2")
+    assert run.code == 1
+    assert run.out.count(f"no answer: the {fails} fails. ") == 2
+    assert "\n2 sent, 0 answered, 100% lost, in " in run.out
+    assert run.err.startswith("pineconectl: ")
+    assert remedy in run.err
+    assert json.loads(pineconectl(*ECHO, "-c", "1", "--json").out)["failed"] == fails
 
 
 # ---------------------------------------------------------------- changing

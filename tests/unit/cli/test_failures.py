@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.admin.fakes import World
+from tests.unit.admin.fakes import OWN_KEY, World
 from tests.unit.cli.conftest import Pineconectl, Result
 from tests.unit.cli.process import COMMAND, environment, piped
 
@@ -32,6 +32,7 @@ def check(result: Result, code: int, says: str) -> None:
         (["remove-peer", "250"], "there is no peering on port 250; see 'pineconectl peers'"),
         (["remove-peer", "fd01::1"], "there is no peering to fd01::1; see 'pineconectl peers'"),
         (["remove-peer", "tcp://nobody:1"], "not a configured peer; "),
+        (["ping", OWN_KEY.hex()], "is this node itself; name another node"),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--json"]])
@@ -53,6 +54,10 @@ def test_refused(pineconectl: Pineconectl, arguments: list[str], says: str, more
         (["log-level", "loud"], "Invalid value for '[LEVEL]': 'loud' is not one of 'debug', 'info'"),
         (["log-level", "loud"], "see 'pineconectl log-level --help'"),
         (["snake", "--limit", "0"], "see 'pineconectl snake --help'"),
+        (["ping"], "see 'pineconectl ping --help'"),
+        (["ping", "nobody"], "neither hexadecimal"),
+        (["ping", "fd01::1", "-c", "101"], "see 'pineconectl ping --help'"),
+        (["sessions", "2001:db8::1"], "begin with fd"),
         (["status", "extra"], "see 'pineconectl status --help'"),
         (["--socket"], "requires an argument"),
     ],

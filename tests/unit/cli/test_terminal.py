@@ -14,6 +14,7 @@ from pineconed.cli.blocks import Block, Column, Fact, Facts, Line, Note, Table, 
 from pineconed.cli.fitting import GAP, fit
 from pineconed.cli.terminal import terminal_text
 from pineconed.cli.view_peers import peers_long, peers_terminal
+from pineconed.cli.view_sessions import sessions_long, sessions_terminal
 from pineconed.cli.view_status import route_blocks, status_blocks
 from pineconed.cli.view_tree import snake_terminal, tree_terminal
 from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, FakeDial, World
@@ -32,7 +33,9 @@ def lines_of(socket_path: Path, width: int, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [40, 80, 132, WIDE])
-@pytest.mark.parametrize("command", [["peers"], ["tree"], ["snake"], ["status"], ["routes", CHILD_KEY.hex()]])
+@pytest.mark.parametrize(
+    "command", [["peers"], ["sessions"], ["tree"], ["snake"], ["status"], ["routes", CHILD_KEY.hex()]]
+)
 def test_nothing_is_wider_than_the_terminal(socket_path: Path, width: int, command: list[str]) -> None:
     lines = lines_of(socket_path, width, *command)
     assert lines
@@ -164,6 +167,8 @@ def views() -> dict[str, list[Block]]:
         "status": status_blocks(backend.status(nothing)),
         "peers": peers_terminal(peers),
         "peers-long": peers_long([peers[0], peers[-1]]),
+        "sessions": sessions_terminal(backend.sessions(schema.SessionsQuery())),
+        "sessions-long": sessions_long(backend.sessions(schema.SessionsQuery(limit=3))),
         "tree": tree_terminal(backend.tree(nothing)),
         "snake": snake_terminal(backend.snake(schema.SnakeQuery(limit=2))),
         "route": route_blocks(backend.route(schema.RouteQuery(CHILD_KEY.hex()))),

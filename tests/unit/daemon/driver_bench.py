@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from pineconed.clock import Now
 from pineconed.daemon.driver import Driver
+from pineconed.dataplane.forward import SendResult
 from pineconed.node import Node
+from pineconed.overlay.events import EchoAnswered, OverlayEvent
 from pineconed.router.events import CloseLink, Event, LinkDown
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.transport.stream import SocketStream, Stream
@@ -32,6 +34,7 @@ class FakeNode:
         self.pulls: list[tuple[int, int]] = []
         self.local: list[Buffer] = []
         self.pending_events: list[Event] = []
+        self.pending_session_events: list[OverlayEvent] = []
         self.packets: list[bytes] = []
         self.removed: list[tuple[int, str]] = []
         self.due = float("inf")
@@ -100,6 +103,20 @@ class FakeNode:
 
     def events(self) -> list[Event]:
         events, self.pending_events = self.pending_events, []
+        return events
+
+    def ping(self, prefix: bytes, data: bytes, now: Now) -> SendResult | None:
+        """Goes out by every link, and answers itself."""
+        for queue in self.queues.values():
+            queue.append(data)
+        self.pending_session_events.append(EchoAnswered(prefix + bytes(17), data, 0.25))
+        return SendResult.QUEUED
+
+    def close_sessions(self, now: Now) -> None:
+        """There are none."""
+
+    def session_events(self) -> list[OverlayEvent]:
+        events, self.pending_session_events = self.pending_session_events, []
         return events
 
     def deadline(self) -> float:

@@ -26,6 +26,8 @@ from pineconed.daemon.errors import StartError
 from pineconed.daemon.logs import LogLevels
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.daemon.time_source import read_now
+from pineconed.overlay.session.party import Offer, Timing
+from pineconed.signing import Ed25519Signer
 from pineconed.transport import listener as listener_module
 from pineconed.tun import attach
 from pineconed.tun.errors import TunError
@@ -351,3 +353,12 @@ def test_the_clock_counts_seconds_and_unix_milliseconds() -> None:
     first, second = read_now(), read_now()
     assert second.seconds >= first.seconds > 0
     assert first.unix_ms > 1_700_000_000_000
+
+
+@pytest.mark.parametrize(("rekey_after", "timing"), [(120.0, Timing()), (12.0, Timing(12.0, 1.0, 15.0))])
+def test_our_side_of_sessions_is_as_configured(config: Loaded, rekey_after: float, timing: Timing) -> None:
+    settings = changed(config, overlay={"rekey_after": rekey_after}, tun={"mtu": 1400}).config
+    party = app._party(bytes(32), settings)
+    assert party.timing == timing
+    assert party.offer == Offer(mtu=1400, features=0)
+    assert party.identity.public_key == Ed25519Signer(bytes(32)).public_key

@@ -134,6 +134,36 @@ def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, 
             "2: peering.backoff_min: 61 is more than backoff_max (60); swap or raise one",
         ),
         (
+            '[overlay]\nbare_ipv6 = ["abc"]',
+            (
+                "2: overlay.bare_ipv6: a public key has 64 hexadecimal digits, this has 3; "
+                "write a public key (64 hexadecimal digits) or an address that begins with fd"
+            ),
+        ),
+        (
+            '[overlay]\nbare_ipv6 = ["2001:db8::1"]',
+            (
+                "2: overlay.bare_ipv6: '2001:db8::1' is not an overlay address: those begin with fd; "
+                "write a public key (64 hexadecimal digits) or an address that begins with fd"
+            ),
+        ),
+        ("[overlay]\nbare_ipv6 = [5]", "2: overlay.bare_ipv6: expected text in double quotes, found 5"),
+        (
+            '[overlay]\nbare_ipv6 = "fd01::1"',
+            (
+                "2: overlay.bare_ipv6: expected a list of keys or addresses in double quotes such as "
+                '["fd57:ecb0:..."], found "fd01::1"'
+            ),
+        ),
+        (
+            f'[overlay]\nbare_ipv6 = ["{"01" * 32}", "fd01:101:101:101:101:101:101:101"]',
+            '2: overlay.bare_ipv6: "fd01:101:101:101:101:101:101:101" is in the list twice; remove one',
+        ),
+        (
+            "[overlay]\nrekey_after = 121",
+            "2: overlay.rekey_after: expected a number from 1 to 120, found 121",
+        ),
+        (
             '[node]\nkey_file = "here"',
             '2: node.key_file: expected an absolute path (it begins with /) in double quotes, found "here"',
         ),

@@ -9,6 +9,8 @@ import pytest
 
 from pineconed.daemon import driver as driver_module
 from pineconed.daemon.driver import PULL
+from pineconed.dataplane.forward import SendResult
+from pineconed.overlay.events import EchoAnswered, OverlayEvent
 from pineconed.router.events import LinkDown
 from pineconed.wire.buffer import Buffer
 from tests.unit.daemon.driver_bench import Bench, Run, wordy
@@ -150,3 +152,17 @@ def test_a_peer_that_vanishes_while_we_send_ends_its_link(run: Run) -> None:
 )
 def test_what_was_not_sent(buffers: list[Buffer], sent: int, rest: list[bytes]) -> None:
     assert [bytes(buffer) for buffer in driver_module._after(buffers, sent) if len(buffer)] == rest
+
+
+def test_a_ping_goes_out_by_itself_and_its_answer_is_told(run: Run) -> None:
+    async def check(bench: Bench) -> None:
+        told: list[OverlayEvent] = []
+        bench.driver.subscribe_sessions(told.append)
+        _, far = bench.connect()
+        await bench.read(far, 5)
+        assert bench.driver.ping(bytes(15), b"an echo") is SendResult.QUEUED
+        assert told == []
+        assert await bench.read(far, 7) == b"an echo"
+        assert told == [EchoAnswered(bytes(32), b"an echo", 0.25)]
+
+    run(check)

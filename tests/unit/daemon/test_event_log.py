@@ -7,6 +7,8 @@ import pytest
 
 from pineconed.daemon.event_log import EventLog
 from pineconed.daemon.log_limiter import LINES_PER_CAUSE, WINDOW, Level, LogLimiter
+from pineconed.overlay.address import address_of
+from pineconed.overlay.events import DialFailed, EchoAnswered, HandshakeRefused, SessionDown, SessionUp
 from pineconed.router.events import (
     CloseLink,
     LinkAnnounced,
@@ -238,3 +240,37 @@ def test_a_peer_that_was_removed_is_forgotten(desk: Desk) -> None:
     desk.log.dialled([])
     desk.log.dialled([dial()])
     assert len(desk.told()) == 1
+
+
+# ---------------------------------------------------------------- sessions
+
+ADDRESS = "fd00:102:304:506:708:90a:b0c:d0e"
+
+
+def test_a_session_makes_a_line_when_it_begins_and_when_it_ends(desk: Desk) -> None:
+    desk.log.handle_session_event(SessionUp(KEY, "AES_256_GCM", initiator=True))
+    desk.log.handle_session_event(EchoAnswered(KEY, b"", 0.1))
+    desk.log.handle_session_event(SessionDown(KEY, "not used for long"))
+    known = {"address": ADDRESS, "key": KEY.hex()}
+    assert desk.told() == [
+        ("info", "session up", {**known, "cipher": "AES-256-GCM", "began": "this node"}),
+        ("info", "session down", {**known, "reason": "not used for long"}),
+    ]
+
+
+def test_nobody_there_and_refused_handshakes_are_told(desk: Desk) -> None:
+    desk.log.handle_session_event(DialFailed(address_of(KEY)))
+    desk.log.handle_session_event(HandshakeRefused(OTHER_KEY, "bad tag"))
+    assert desk.told() == [
+        ("info", "no session: nobody answered", {"address": ADDRESS}),
+        ("warning", "session handshake refused", {"claimed_key": OTHER_KEY.hex(), "reason": "bad tag"}),
+    ]
+
+
+def test_sessions_with_invented_keys_do_not_fill_the_log(desk: Desk) -> None:
+    for number in range(1000):
+        desk.log.handle_session_event(SessionUp(number.to_bytes(32), "AES_256_GCM", initiator=False))
+    assert len(desk.told()) == 5
+    desk.now = WINDOW
+    desk.limiter.flush()
+    assert [line[2]["repeated"] for line in desk.told()] == [995]

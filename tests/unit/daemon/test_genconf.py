@@ -12,7 +12,7 @@ from pineconed.daemon.config import Config
 from pineconed.daemon.config_check import build, check
 from pineconed.daemon.genconf import generate, toml_value
 
-SETTING = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
+SETTING = re.compile(r"^#(?=[a-z0-9_]+ = )", re.MULTILINE)
 
 
 def test_as_printed_it_changes_nothing() -> None:

@@ -3,6 +3,7 @@
 
 import asyncio
 import hashlib
+import secrets
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,8 @@ import uvloop
 from pineconed.daemon.driver import Driver
 from pineconed.daemon.time_source import read_now
 from pineconed.node import Node
+from pineconed.overlay.session.identity import Ed25519Identity
+from pineconed.overlay.session.party import Party
 from pineconed.router.events import Event, LinkAnnounced, LinkDown, LinkUp
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Ed25519Signer, verify_ed25519
@@ -58,9 +61,14 @@ class Host:
     """One daemon without configuration and admin socket."""
 
     def __init__(self, name: str, limits: AcceptLimits | None = None) -> None:
-        self.signer = Ed25519Signer(hashlib.sha256(name.encode()).digest())
+        seed = hashlib.sha256(name.encode()).digest()
+        self.signer = Ed25519Signer(seed)
         self.node = Node(
-            signer=self.signer, verifier=verify_ed25519, flow_key=bytes(16), now=read_now(), mtu=65000
+            signer=self.signer,
+            verifier=verify_ed25519,
+            party=Party(Ed25519Identity(seed), secrets.token_bytes),
+            flow_key=bytes(16),
+            now=read_now(),
         )
         self.driver = Driver(self.node, read_now, asyncio.get_running_loop())
         self.gate = AcceptGate(time.monotonic, limits)

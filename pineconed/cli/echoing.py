@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ping`: one echo after the other, a line for each as it comes, and a summary."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from pineconed.admin import schema
+from pineconed.admin.client import AdminClient, ClientError, decode
+from pineconed.cli.output import write_json, write_text
+from pineconed.cli.settings import Settings
+from pineconed.cli.units import printable, round_trip_text
+
+ANSWER_GRACE = 10.0
+"""Seconds that the daemon gets beside the time of an echo before it counts as gone."""
+
+_REMEDIES: dict[schema.PingFailure, str] = {
+    "route": "see 'pineconectl peers', and 'pineconectl routes' for this address",
+    "session": "see that the node runs, and compare the address with its 'pineconectl status'",
+    "peer": "try again; see 'pineconectl sessions' for when it was last heard",
+}
+
+
+class UnansweredError(ClientError):
+    """Not one echo came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class PingPlan:
+    """How many echoes, how many seconds between two, and how long to wait for each."""
+
+    to: str
+    count: int
+    interval: float
+    timeout: float
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON of a whole run. `failed` is what the last echo failed at."""
+
+    to: str
+    address: str
+    sent: int
+    answered: int
+    loss: float
+    rtt_min_seconds: float | None
+    rtt_avg_seconds: float | None
+    rtt_max_seconds: float | None
+    failed: schema.PingFailure | None
+    echoes: list[schema.Ping]
+
+
+def run_pings(settings: Settings, plan: PingPlan) -> None:
+    """Send all echoes; Ctrl-C ends them early. UnansweredError when not one came back."""
+    client = settings.client(plan.timeout + ANSWER_GRACE)
+    began = time.monotonic()
+    echoes: list[schema.Ping] = []
+    with suppress(KeyboardInterrupt):
+        for echo in _exchange(client, plan):
+            if not settings.json:
+                write_text(_head(echo, plan) if not echoes else "")
+                write_text(_line(len(echoes) + 1, echo))
+            echoes.append(echo)
+    if not echoes:
+        return
+    if settings.json:
+        write_json(msgspec.json.encode(_summary(echoes)))
+    else:
+        write_text(_tail(_summary(echoes), time.monotonic() - began))
+    last = echoes[-1]
+    if last.failed is not None and not any(echo.answered for echo in echoes):
+        raise UnansweredError(last.explanation, _REMEDIES[last.failed])
+
+
+def _exchange(client: AdminClient, plan: PingPlan) -> Iterator[schema.Ping]:
+    """One call for each echo, the next one no sooner than the interval says."""
+    request = schema.SendPing(plan.to, plan.timeout)
+    for number in range(plan.count):
+        began = time.monotonic()
+        yield decode(client.post("/v1/ping", request), schema.Ping)
+        if number + 1 < plan.count:
+            time.sleep(max(0.0, began + plan.interval - time.monotonic()))
+
+
+def _summary(echoes: Sequence[schema.Ping]) -> Summary:
+    times = [echo.rtt_seconds for echo in echoes if echo.rtt_seconds is not None]
+    return Summary(
+        to=echoes[0].to,
+        address=echoes[0].address,
+        sent=len(echoes),
+        answered=len(times),
+        loss=1 - len(times) / len(echoes),
+        rtt_min_seconds=min(times, default=None),
+        rtt_avg_seconds=sum(times) / len(times) if times else None,
+        rtt_max_seconds=max(times, default=None),
+        failed=echoes[-1].failed,
+        echoes=list(echoes),
+    )
+
+
+# ---------------------------------------------------------------- words
+
+
+def _head(echo: schema.Ping, plan: PingPlan) -> str:
+    return f"PING {echo.address}: {plan.count} echo{'es' * (plan.count > 1)} inside the session\n"
+
+
+def _line(number: int, echo: schema.Ping) -> str:
+    if echo.rtt_seconds is None:
+        return printable(f"echo {number}: no answer: the {echo.failed} fails. {echo.explanation}") + "\n"
+    first = " (after the handshake)" if echo.dialled else ""
+    return f"echo {number} from {echo.address}: time={round_trip_text(echo.rtt_seconds)}{first}\n"
+
+
+def _tail(summary: Summary, seconds: float) -> str:
+    text = (
+        f"\n{summary.sent} sent, {summary.answered} answered, {summary.loss:.0%} lost, in {seconds:.1f} s\n"
+    )
+    if summary.answered:
+        times = (summary.rtt_min_seconds, summary.rtt_avg_seconds, summary.rtt_max_seconds)
+        text += f"round trip min/avg/max = {' / '.join(map(round_trip_text, times))}\n"
+    return text

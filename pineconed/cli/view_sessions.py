@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `sessions` prints: a table, or with `--long` everything about each session."""
+
+from collections.abc import Sequence
+
+from pineconed.admin import schema
+from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_address, short_key
+from pineconed.cli.plain_rows import struct_table
+from pineconed.cli.units import NONE, duration_text, number_plain, round_trip_text, size_text
+
+_STATES = {
+    "up": Cell("up", "up", "green"),
+    "dialling": Cell("dialling", "dialling", "yellow"),
+    "failed": Cell("failed", "failed", "red"),
+    "bare": Cell("bare", "in the clear", "bold red"),
+}
+
+_NONE = "No sessions. One begins with the first packet to another node: try 'pineconectl ping ADDRESS'."
+_NO_MATCH = "No session with this node. 'pineconectl ping' begins one."
+_IN_CLEAR = "In the clear: every node on the way can read and forge these packets (overlay.bare_ipv6)."
+
+
+def sessions_plain(page: schema.Sessions) -> list[Block]:
+    """One table with the names of the JSON."""
+    return [struct_table(page.sessions, schema.Session)]
+
+
+def sessions_terminal(page: schema.Sessions, *, selected: bool = False) -> list[Block]:
+    """The same for people; `selected` says that they asked for one node."""
+    rows = page.sessions
+    if not rows:
+        return [Note(_NO_MATCH if selected else _NONE)]
+    blocks: list[Block] = [Table(_COLUMNS, [_row(session) for session in rows])]
+    if any(session.in_clear for session in rows):
+        blocks.append(Note(_IN_CLEAR))
+    return [*blocks, *_more(page)]
+
+
+def sessions_long(page: schema.Sessions, *, selected: bool = False) -> list[Block]:
+    """Everything about each session, one block each."""
+    blocks: list[Block] = [Facts(_facts(session), heading=session.address) for session in page.sessions]
+    return [*blocks, *_more(page)] or [Note(_NO_MATCH if selected else _NONE)]
+
+
+def _more(page: schema.Sessions) -> Sequence[Block]:
+    if page.next_cursor is None:
+        return []
+    return [Note(f"{len(page.sessions):,} of {page.total:,} rows; --limit N shows more.")]
+
+
+# ---------------------------------------------------------------- the table
+
+_COLUMNS = (
+    Column("address", "ADDRESS", keep=100, shorten=short_address, shorten_at=88),
+    Column("state", "STATE", keep=95),
+    Column("cipher", "CIPHER", keep=60),
+    Column("hybrid", "HYBRID", keep=40),
+    Column("age_seconds", "AGE", keep=70, right=True),
+    Column("last_heard_seconds", "HEARD", keep=80, right=True),
+    Column("rtt_seconds", "RTT", keep=85, right=True),
+    Column("rx_bytes", "IN", keep=75, right=True),
+    Column("tx_bytes", "OUT", keep=75, right=True),
+    Column("rx_packets", "PACKETS IN", keep=50, right=True),
+    Column("tx_packets", "PACKETS OUT", keep=50, right=True),
+    Column("drops", "DROPS", keep=65, right=True),
+    Column("path", "PATH", keep=55),
+    Column("public_key", "PUBLIC KEY", keep=30, shorten=short_key),
+)
+
+
+def _row(session: schema.Session) -> list[Cell]:
+    drops = sum(session.drops.values())
+    return [
+        cell(session.address),
+        _STATES[session.state],
+        cell(session.cipher),
+        cell(_hybrid(session)),
+        _span(session.age_seconds),
+        _ago(session.last_heard_seconds),
+        cell(session.rtt_seconds, round_trip_text(session.rtt_seconds)),
+        cell(session.rx_bytes, size_text(session.rx_bytes)),
+        cell(session.tx_bytes, size_text(session.tx_bytes)),
+        cell(session.rx_packets, f"{session.rx_packets:,}"),
+        cell(session.tx_packets, f"{session.tx_packets:,}"),
+        cell(drops, f"{drops:,}", "yellow" if drops else ""),
+        cell(session.path),
+        cell(session.public_key),
+    ]
+
+
+# ---------------------------------------------------------------- everything about a session
+
+
+def _facts(session: schema.Session) -> list[Fact]:
+    return [
+        Fact("address", "address", cell(session.address)),
+        Fact("public_key", "public key", cell(session.public_key), short_key),
+        Fact("state", "state", _STATES[session.state]),
+        Fact("in_clear", "", cell(_yes(session.in_clear))),
+        Fact("cipher", "cipher", cell(session.cipher)),
+        Fact("hybrid", "hybrid", cell(_yes(session.hybrid), _hybrid(session))),
+        Fact("initiator", "began by", cell(_yes(session.initiator), _initiator(session))),
+        Fact("path", "path", cell(session.path)),
+        Fact("keys", "keys held", cell(session.keys)),
+        Fact("age_seconds", "age", _span(session.age_seconds)),
+        Fact("key_age_seconds", "age of keys", _span(session.key_age_seconds)),
+        Fact("last_heard_seconds", "last heard", _ago(session.last_heard_seconds)),
+        Fact(
+            "rtt_seconds",
+            "round trip",
+            cell(number_plain(session.rtt_seconds), round_trip_text(session.rtt_seconds)),
+        ),
+        Fact("waiting_packets", "waiting", cell(session.waiting_packets)),
+        Fact("rx_packets", "packets in", cell(session.rx_packets, f"{session.rx_packets:,}")),
+        Fact("tx_packets", "packets out", cell(session.tx_packets, f"{session.tx_packets:,}")),
+        Fact("rx_bytes", "in", cell(session.rx_bytes, size_text(session.rx_bytes))),
+        Fact("tx_bytes", "out", cell(session.tx_bytes, size_text(session.tx_bytes))),
+        Fact("drops", "drops", _drops(session.drops)),
+    ]
+
+
+def _hybrid(session: schema.Session) -> str:
+    return _yes(session.hybrid) if session.state == "up" else NONE
+
+
+def _initiator(session: schema.Session) -> str:
+    if session.state != "up":
+        return NONE
+    return "this node" if session.initiator else "the other node"
+
+
+def _span(seconds: float | None) -> Cell:
+    return cell(number_plain(seconds), duration_text(seconds))
+
+
+def _ago(seconds: float | None) -> Cell:
+    return cell(number_plain(seconds), NONE if seconds is None else f"{duration_text(seconds)} ago")
+
+
+def _drops(drops: dict[str, int]) -> Cell:
+    causes = [f"{count:,} {cause.replace('_', ' ')}" for cause, count in sorted(drops.items()) if count]
+    return cell(sum(drops.values()), ", ".join(causes) or "0", "yellow" if causes else "")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
