@@ -73,7 +73,6 @@ class OurDaemon(Program):
     """pineconed; the one in the middle has no TUN device."""
 
     name = "pineconed"
-    encrypts = False
 
     def available(self) -> bool:
         return True

@@ -200,6 +200,11 @@ class GoRouter:
         return go_disconnects(self.process)
 
 
+def in_clear(*addresses: str) -> str:
+    """The configuration of a node of ours that reaches these without sessions."""
+    return f"[overlay]\nbare_ipv6 = {json.dumps(addresses)}\n"
+
+
 class GoIp:
     """The reference's `pineconeip`: a node with a TUN device and a new key each time."""
 

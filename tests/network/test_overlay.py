@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from nacl.signing import SigningKey
 
 from tests.network.conftest import require_lab
-from tests.network.lab import Lab, LabError, Namespace
-from tests.network.nodes import PORT, Pineconed
+from tests.network.lab import Lab, LabError, Namespace, wait_until
+from tests.network.nodes import PORT, Pineconed, in_clear, overlay_address
 from tests.network.ping import PingStream, ping, wait_for_ping
 from tests.network.ssh import SshServer
 
@@ -71,6 +72,40 @@ def test_two_nodes_ping_both_ways(lab: Lab) -> None:
     print(f"first answer {took:.1f} s after both daemons were ready")
     assert_pings(a, right.address)
     assert_pings(b, left.address)
+    [session] = left.ctl("sessions")["sessions"]
+    assert (session["public_key"], session["in_clear"]) == (right.public_key.hex(), False)
+    assert left.ctl("ping", right.address, "-c", "3", "-i", "0.1")["answered"] == 3
+
+
+def test_listed_nodes_are_reached_in_the_clear(lab: Lab) -> None:
+    a, b = lab.hosts("a b")
+    link = lab.link(a, b)
+    seeds = os.urandom(32), os.urandom(32)
+    addresses = [overlay_address(bytes(SigningKey(seed).verify_key)) for seed in seeds]
+    left = Pineconed(
+        a, connect=[f"{link.address(b)}:{PORT}"], seed=seeds[0], configuration=in_clear(addresses[1])
+    )
+    right = Pineconed(b, seed=seeds[1], configuration=in_clear(addresses[0]))
+    left.wait_ready()
+    right.wait_ready()
+    wait_for_ping(a, right.address)
+    assert_pings(b, left.address)
+    for node in (left, right):
+        [session] = node.ctl("sessions")["sessions"]
+        assert (session["state"], session["in_clear"], session["cipher"]) == ("bare", True, None)
+
+
+def test_who_is_not_listed_is_not_heard_in_the_clear(lab: Lab) -> None:
+    a, b = lab.hosts("a b")
+    link = lab.link(a, b)
+    right = Pineconed(b)
+    right.wait_ready()
+    left = Pineconed(a, connect=[f"{link.address(b)}:{PORT}"], configuration=in_clear(right.address))
+    left.wait_ready()
+    wait_until(lambda: any(peer["announced"] for peer in left.peers()), 20, "the peering")
+    assert ping(a, right.address, count=3, size=1, interval=0.1).received == 0
+    assert right.status()["drops"]["bare_not_listed"] >= 3
+    assert right.ctl("sessions")["sessions"] == []
 
 
 def test_the_device_goes_with_the_daemon(lab: Lab) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.network.conftest import reference, require_lab
 from tests.network.iperf import throughput
 from tests.network.lab import Lab, Link, Namespace, wait_until
-from tests.network.nodes import PORT, GoIp, GoRouter, Pineconed, seed_with_prefix
+from tests.network.nodes import PORT, GoIp, GoRouter, Pineconed, in_clear, seed_with_prefix
 from tests.network.ping import ping, wait_for_ping
 from tests.network.tree import objections, wait_for_tree
 
@@ -95,13 +95,15 @@ def ip_line(lab: Lab, middle_dials: bool) -> tuple[GoIp, Pineconed, GoIp]:
 
 
 def pair(lab: Lab, ours_dials: bool) -> tuple[Pineconed, GoIp]:
+    """Ours, which lists the other as one without sessions, and `pineconeip`.
+
+    It makes a new key at every start, so it comes first; when it dials, it tries again until ours listens.
+    """
     a, b = lab.hosts("ours0 ip1")
     link = lab.link(a, b)
-    if ours_dials:
-        ip = GoIp(b).wait_ready()
-        return Pineconed(a, connect=[uri(link, b)]).wait_ready(), ip
-    ours = Pineconed(a).wait_ready()
-    return ours, GoIp(b, connect=uri(link, a)).wait_ready()
+    ip = GoIp(b, connect="" if ours_dials else uri(link, a)).wait_ready()
+    connect = [uri(link, b)] if ours_dials else []
+    return Pineconed(a, connect=connect, configuration=in_clear(ip.address)).wait_ready(), ip
 
 
 def mixed_ring(lab: Lab) -> list[Router]:
@@ -148,6 +150,11 @@ def assert_pings_both_ways(left: End, right: End) -> None:
             assert result.received == 10
 
 
+def session_states(node: Pineconed) -> list[str]:
+    """How each peer is reached, as `pineconectl sessions` says."""
+    return [session["state"] for session in node.ctl("sessions")["sessions"]]
+
+
 @DIALLERS
 def test_ours_go_ours(world: World, dialler: str) -> None:
     line = world.ours_go_ours[dialler]
@@ -156,6 +163,7 @@ def test_ours_go_ours(world: World, dialler: str) -> None:
     assert isinstance(left, Pineconed)
     assert isinstance(right, Pineconed)
     assert_pings_both_ways(left, right)
+    assert session_states(left) == session_states(right) == ["up"]
 
 
 @DIALLERS
@@ -177,6 +185,7 @@ def test_ours_and_a_reference_host(world: World, dialler: str) -> None:
         rate = throughput(ours.host, ip.host, ip.address, seconds=10, reverse=reverse)
         print(f"{'from' if reverse else 'to'} pineconeip, {dialler} dialling: {rate / 1e6:.0f} Mbit/s")
         assert rate > 50e6
+    assert session_states(ours) == ["bare"]
 
 
 def test_mixed_ring_of_six(world: World) -> None:
