@@ -14,7 +14,6 @@ A link is one byte stream, named by a number that is never used again. It gets a
 place in the tables, when its handshake is done.
 """
 
-import heapq
 from collections.abc import Collection
 from typing import cast
 
@@ -23,6 +22,7 @@ from pineconed.dataplane.forward import Forwarder, SendResult
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.node.link import Link
+from pineconed.node.links import MIN_FRAMES_A_TURN, LinkTable
 from pineconed.node.liveness import liveness
 from pineconed.node.parts import Parts
 from pineconed.node.snapshots import (
@@ -60,15 +60,6 @@ from pineconed.wire.frame import (
     decode_frame,
 )
 from pineconed.wire.keys import KEY_PREFIX_LENGTH
-
-FRAMES_A_ROUND = 1024
-"""Frames that busy links share before each of them has had its turn, so that many do not hold up the rest."""
-
-MAX_FRAMES_A_TURN = 256
-"""Frames that one `receive` handles at the most before it lets the others have their turn."""
-
-MIN_FRAMES_A_TURN = 8
-"""Frames that one `receive` handles however many links are busy; a link that needs no more is not busy."""
 
 _OWN_KEY = "the peer has this node's own key: it is this node, or another with a copy of the key file"
 
@@ -126,13 +117,7 @@ class Node:
         self._ports = PortAllocator()
         self._parts = Parts(now.seconds, self._table, self._queues, self._endpoint, self._router, self._ports)
         self._place = self._table.root.public_key, self._table.encoded_coords
-        self._links: dict[int, Link] = {}
-        self._by_port: dict[int, Link] = {}
-        self._greetings: dict[int, Link] = {}
-        self._timers: list[tuple[float, int]] = []
-        self._last_link = 0
-        self._busy = 0
-        self._frames_a_turn = MAX_FRAMES_A_TURN
+        self._links = LinkTable()
 
     # Inputs
 
@@ -142,12 +127,7 @@ class Node:
 
     def add_link(self, options: LinkOptions, now: Now) -> int:
         """A byte stream was opened; its number. Our handshake is ready to be taken at once."""
-        self._last_link += 1
-        peering, greeting = Peering(now.seconds), Peering.greeting(self._signer)
-        link = Link(self._last_link, options, peering, greeting, opened_at=now.seconds)
-        self._links[link.number] = self._greetings[link.number] = link
-        self._arm(link)
-        return link.number
+        return self._links.open(options, Peering.greeting(self._signer), now.seconds).number
 
     def receive(self, number: int, view: memoryview, now: Now) -> int:
         """Bytes came by a link; how many of them were used.
@@ -155,7 +135,7 @@ class Node:
         Fewer than given means that this turn's share of frames is used up: hand in the rest next
         turn, before anything newer. A link that the node has ended swallows everything.
         """
-        link = self._links.get(number)
+        link = self._links.by_number.get(number)
         if link is None:
             return len(view)
         try:
@@ -172,7 +152,7 @@ class Node:
 
     def remove_link(self, number: int, reason: str, now: Now) -> None:
         """A stream has ended or failed."""
-        if link := self._links.get(number):
+        if link := self._links.by_number.get(number):
             self._drop(link, reason, now)
             self._note_place(now)
 
@@ -193,16 +173,13 @@ class Node:
 
     def handle_timer(self, now: Now) -> None:
         """Do all that is due."""
-        while self._timers and self._timers[0][0] <= now.seconds:
-            due, number = heapq.heappop(self._timers)
-            link = self._links.get(number)
-            if link is not None and link.timer_at == due:
-                self._check(link, now)
+        for link in self._links.due(now.seconds):
+            self._check(link, now)
         if now.seconds >= self._router.deadline():
-            for port, live in liveness(self._by_port, self._router.peers, now.seconds):
+            for port, live in liveness(self._links.by_port, self._router.peers, now.seconds):
                 self._router.set_live(port, live)
             for port, fault in self._router.handle_timer(now):
-                self._close(self._by_port[port], str(fault), now, remote_fault=True)
+                self._close(self._links.by_port[port], str(fault), now, remote_fault=True)
             self._note_announcements()
         if now.seconds >= self._endpoint.deadline():
             self._endpoint.handle_timer(now)
@@ -212,11 +189,11 @@ class Node:
 
     def take_ready(self) -> list[int]:
         """The links that have something to send, handshakes first, then by port."""
-        return [*self._greetings, *(self._by_port[port].number for port in self._queues.ready())]
+        return [*self._links.greetings, *(self._links.by_port[port].number for port in self._queues.ready())]
 
     def take(self, number: int, budget: int, now: Now) -> list[Buffer]:
         """Buffers for one write to this link: at most `budget` bytes, or a single frame that is longer."""
-        link = self._links.get(number)
+        link = self._links.by_number.get(number)
         if link is None:
             return []
         buffers = self._take(link, budget)
@@ -226,7 +203,7 @@ class Node:
         return buffers
 
     def _take(self, link: Link, budget: int) -> list[Buffer]:
-        if self._greetings.pop(link.number, None):
+        if self._links.greetings.pop(link.number, None):
             return [link.greeting]
         return [] if link.port is None else self._queues[link.port].take(budget)
 
@@ -247,8 +224,7 @@ class Node:
 
     def deadline(self) -> float:
         """When `handle_timer` is due at the latest, in seconds."""
-        due = min(self._router.deadline(), self._endpoint.deadline())
-        return min(due, self._timers[0][0]) if self._timers else due
+        return min(self._router.deadline(), self._endpoint.deadline(), self._links.deadline())
 
     # Receiving
 
@@ -267,11 +243,11 @@ class Node:
         """Per-packet path: traffic goes straight to the forwarder, all else to the router."""
         seconds = now.seconds
         forward = self._forwarder.forward
-        frames, consumed = link.peering.split(view, self._frames_a_turn, seconds)
+        frames, consumed = link.peering.split(view, self._links.frames_a_turn, seconds)
         count = len(frames)
         link.rx_frames += count
         if (count > MIN_FRAMES_A_TURN or consumed < len(view)) is not link.busy:
-            self._note_busy(link, not link.busy)
+            self._links.note_busy(link, busy=not link.busy)
         try:
             for frame in frames:
                 if frame[5] == FrameType.TRAFFIC:
@@ -282,13 +258,6 @@ class Node:
             self._note_place(now)
             self._deliver(now)
         return consumed
-
-    def _note_busy(self, link: Link, busy: bool) -> None:
-        """Divide the round among the busy links."""
-        link.busy = busy
-        self._busy += 1 if busy else -1
-        share = FRAMES_A_ROUND // max(1, self._busy)
-        self._frames_a_turn = max(MIN_FRAMES_A_TURN, min(MAX_FRAMES_A_TURN, share))
 
     def _deliver(self, now: Now) -> None:
         deliver = self._endpoint.inbound
@@ -344,15 +313,15 @@ class Node:
             self._close(link, "no free port: too many peerings", now, remote_fault=False)
             return None
         link.port = port
-        self._by_port[port] = link
+        self._links.by_port[port] = link
         self._queues.add(port)
         self._events.append(LinkUp(link.number, port, public_key))
         self._router.add_peer(port, public_key, link.options.peer_type, now)
-        self._arm(link)
+        self._links.arm(link)
         return port
 
     def _note_announcements(self) -> None:
-        for link in list(self._by_port.values()):
+        for link in list(self._links.by_port.values()):
             self._note_announcement(link)
 
     def _note_announcement(self, link: Link) -> None:
@@ -368,22 +337,14 @@ class Node:
         self._drop(link, reason, now)
 
     def _drop(self, link: Link, reason: str, now: Now) -> None:
-        del self._links[link.number]
-        self._greetings.pop(link.number, None)
-        if link.busy:
-            self._note_busy(link, busy=False)
+        self._links.remove(link)
         if link.port is not None:
-            del self._by_port[link.port]
             self._router.remove_peer(link.port, now)
             self._queues.remove(link.port)
             self._ports.release(link.port)
         self._events.append(LinkDown(link.number, link.port, link.peering.public_key, reason))
 
     # Timers
-
-    def _arm(self, link: Link) -> None:
-        link.timer_at = link.peering.deadline()
-        heapq.heappush(self._timers, (link.timer_at, link.number))
 
     def _check(self, link: Link, now: Now) -> None:
         """A link's timer fired: the stamps say whether anything is due; then arm it again."""
@@ -394,7 +355,7 @@ class Node:
             return
         if keepalive_due and link.port is not None:
             self._keep_alive(link, link.port, now)
-        self._arm(link)
+        self._links.arm(link)
 
     def _keep_alive(self, link: Link, port: int, now: Now) -> None:
         """Queue a keepalive, unless the link is stalled and something else will go out first anyway."""
@@ -409,7 +370,7 @@ class Node:
 
     def peerings(self, now: Now) -> list[PeeringSnapshot]:
         """Every link, in the order in which they came."""
-        return [peering_snapshot(self._parts, link, now.seconds) for link in self._links.values()]
+        return [peering_snapshot(self._parts, link, now.seconds) for link in self._links.by_number.values()]
 
     def sessions(self, now: Now) -> list[SessionSnapshot]:
         """Every node that packets are exchanged with, or that is being dialled."""
