@@ -24,12 +24,14 @@ they may be called from a subscriber, and no event of a link comes before its nu
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
 
 from pineconed.clock import Now
+from pineconed.daemon.faults import Faults
+from pineconed.daemon.stream_link import StreamLink
 from pineconed.dataplane.forward import SendResult
 from pineconed.node import Node
 from pineconed.overlay.events import OverlayEvent
@@ -49,9 +51,6 @@ READ_BUDGET = 256 * 1024
 PULL = 16 * 1024
 """Bytes taken from a link's queue for one send; a single longer frame is taken whole."""
 
-JOIN_BELOW = 512
-"""Buffers shorter than this on average are joined: measured, one copy costs less than an iovec for each."""
-
 CLOSED_BY_PEER = "the peer closed the connection"
 TIMER_SLACK = 0.001
 """Seconds added to a deadline, because the loop's timers round to milliseconds and must not fire early."""
@@ -68,45 +67,29 @@ def _ignore(_reason: str) -> None:
     """Nobody asked to be told."""
 
 
-class _Link:
-    """One stream of the node: what was read and not yet handled, what was taken and not yet sent."""
-
-    __slots__ = ("blocked", "fd", "number", "stream", "unread", "unsent", "watched")
-
-    def __init__(self, number: int, stream: Stream) -> None:
-        self.number = number
-        self.stream = stream
-        self.fd = stream.fileno()
-        self.unread: memoryview | None = None
-        self.unsent: list[Buffer] = []
-        self.blocked = False
-        self.watched = False
-
-
 class Driver:
     """Drives one node on one event loop; every method is called in that loop.
 
-    `clock` reads CLOCK_BOOTTIME and Unix time. `faults` counts exceptions that came out of the node: each
-    kind is logged once with its traceback, and ends the link concerned, never the daemon.
+    `clock` reads CLOCK_BOOTTIME and Unix time. `faults` are the exceptions that came out of the node; one
+    ends the link concerned, never the daemon.
     """
 
     def __init__(self, node: Node, clock: Callable[[], Now], loop: asyncio.AbstractEventLoop) -> None:
-        self.faults = 0
+        self.faults = Faults()
         self._node = node
         self._clock = clock
         self._loop = loop
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, StreamLink] = {}
         self._device: TunDevice | None = None
         self._device_lost: Callable[[str], None] = _ignore
         self._subscribers: list[Callable[[Event], None]] = []
         self._session_subscribers: list[Callable[[OverlayEvent], None]] = []
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
         self._window = self._buffer[:READ_BUDGET]
-        self._failed: list[tuple[_Link, str]] = []
+        self._failed: list[tuple[StreamLink, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._armed: float | None = None
         self._turn_due: asyncio.Handle | None = None
-        self._known_faults: set[tuple[type, str, int]] = set()
 
     # ---------------------------------------------------------------- what the daemon asks for
 
@@ -124,7 +107,7 @@ class Driver:
         try:
             self._node.close_sessions(now)
         except Exception as fault:  # noqa: BLE001  (logged; the rest is closed all the same)
-            self._note_fault(fault)
+            self.faults.note(fault)
         self._finish(now)
         for number in list(self._links):
             self.detach(number, reason)
@@ -138,7 +121,7 @@ class Driver:
     def attach(self, stream: Stream, options: LinkOptions) -> int:
         """Give a connected stream to the node, which greets the peer at once; the number of the new link."""
         number = self._node.add_link(options, self._clock())
-        link = self._links[number] = _Link(number, stream)
+        link = self._links[number] = StreamLink(number, stream)
         self._loop.add_reader(link.fd, self._on_readable, link)
         if stream.pending:
             self._loop.call_soon(self._on_readable, link)
@@ -183,7 +166,7 @@ class Driver:
 
     # ---------------------------------------------------------------- in: a turn begins
 
-    def _on_readable(self, link: _Link) -> None:
+    def _on_readable(self, link: StreamLink) -> None:
         if link.unread is not None or link.number not in self._links:
             return  # its rest comes first, in a turn that is already due
         now = self._clock()
@@ -200,7 +183,7 @@ class Driver:
                 self._failed.append((link, CLOSED_BY_PEER))
         self._finish(now)
 
-    def _on_rest(self, link: _Link) -> None:
+    def _on_rest(self, link: StreamLink) -> None:
         view, link.unread = link.unread, None
         if view is None or link.number not in self._links:
             return
@@ -208,12 +191,12 @@ class Driver:
         self._feed(link, view, now)
         self._finish(now)
 
-    def _feed(self, link: _Link, view: memoryview, now: Now) -> None:
+    def _feed(self, link: StreamLink, view: memoryview, now: Now) -> None:
         """Hand bytes to the node; keep what it leaves for the next turn, out of the shared buffer."""
         try:
             consumed = self._node.receive(link.number, view, now)
         except Exception as fault:  # noqa: BLE001  (logged; a bug may cost a peering, never the daemon)
-            self._failed.append((link, self._note_fault(fault)))
+            self._failed.append((link, self.faults.note(fault)))
             return
         if consumed < len(view):
             rest = view[consumed:]
@@ -235,10 +218,10 @@ class Driver:
             try:
                 self._node.outbound(packets, now)
             except Exception as fault:  # noqa: BLE001  (logged; these packets are lost)
-                self._note_fault(fault)
+                self.faults.note(fault)
             self._finish(now)
 
-    def _on_writable(self, link: _Link) -> None:
+    def _on_writable(self, link: StreamLink) -> None:
         if link.number not in self._links:
             return
         now = self._clock()
@@ -258,7 +241,7 @@ class Driver:
         try:
             self._node.handle_timer(now)
         except Exception as fault:  # noqa: BLE001  (logged; the timer is tried again later)
-            self._note_fault(fault)
+            self.faults.note(fault)
             pause = FAULT_PAUSE
         self._finish(now, pause)
 
@@ -296,7 +279,7 @@ class Driver:
         if deadline != self._armed:
             self._arm(deadline, now, pause)
 
-    def _send(self, link: _Link, now: Now) -> None:
+    def _send(self, link: StreamLink, now: Now) -> None:
         """Pull and send until the link's queue is empty or its socket has enough."""
         take, has_room = self._node.take, link.stream.has_room
         while not link.blocked:
@@ -306,34 +289,26 @@ class Driver:
             try:
                 buffers = take(link.number, PULL, now)
             except Exception as fault:  # noqa: BLE001  (logged; ends this link)
-                self._failed.append((link, self._note_fault(fault)))
+                self._failed.append((link, self.faults.note(fault)))
                 return
             if not buffers:
                 return
             self._push(link, buffers)
 
-    def _push(self, link: _Link, buffers: Sequence[Buffer]) -> None:
-        """Send these buffers; the link keeps what the socket does not take and is blocked until it does."""
-        count = len(buffers)
-        size = sum(map(len, buffers))
-        if count > 1 and size < JOIN_BELOW * count:
-            buffers = [b"".join(buffers)]
+    def _push(self, link: StreamLink, buffers: Sequence[Buffer]) -> None:
+        """Send these buffers; a link whose socket does not take them all is blocked until it does."""
         try:
-            sent = link.stream.send(buffers)
-        except BlockingIOError:
-            sent = 0
+            link.push(buffers)
         except OSError as error:
             link.blocked = True
             self._failed.append((link, plain_reason(error)))
             return
-        if sent < size:
-            link.unsent = list(_after(buffers, sent))
+        if link.unsent:
             self._wait_for_room(link)
         else:
-            link.unsent = []
             link.blocked = False
 
-    def _wait_for_room(self, link: _Link) -> None:
+    def _wait_for_room(self, link: StreamLink) -> None:
         link.blocked = True
         if not link.watched:
             link.watched = True
@@ -359,7 +334,7 @@ class Driver:
             try:
                 callback(event)
             except Exception as fault:  # noqa: BLE001  (logged; the other subscribers still hear of it)
-                self._note_fault(fault)
+                self.faults.note(fault)
 
     # ---------------------------------------------------------------- ends and faults
 
@@ -369,17 +344,17 @@ class Driver:
             if link.number in self._links:
                 self._end(link, reason, now)
 
-    def _end(self, link: _Link, reason: str, now: Now) -> None:
+    def _end(self, link: StreamLink, reason: str, now: Now) -> None:
         del self._links[link.number]
         self._close(link)
         try:
             self._node.remove_link(link.number, reason, now)
         except Exception as fault:  # noqa: BLE001  (logged; whoever dialled must still hear of the end)
-            self._note_fault(fault)
+            self.faults.note(fault)
             down: list[Event] = [LinkDown(link.number, None, None, reason)]
             self._loop.call_soon(self._dispatch, down)
 
-    def _close(self, link: _Link) -> None:
+    def _close(self, link: StreamLink) -> None:
         """Close a stream whose link has left the table; nothing of it is used after this."""
         self._loop.remove_reader(link.fd)
         if link.watched:
@@ -391,30 +366,3 @@ class Driver:
         _log.error("the TUN device is gone: no packets to and from this host", reason=reason)
         self.detach_tun()
         self._device_lost(reason)
-
-    def _note_fault(self, fault: Exception) -> str:
-        """Count an exception that should not be, log the first of its kind; the words for `LinkDown`."""
-        self.faults += 1
-        trace = fault.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace is not None else ("", 0)
-        kind = (type(fault), *where)
-        if kind not in self._known_faults:
-            self._known_faults.add(kind)
-            _log.error(
-                "internal fault, please report it; further ones of its kind are only counted", exc_info=fault
-            )
-        return f"internal fault: {type(fault).__name__}: {fault}"
-
-
-def _after(buffers: Sequence[Buffer], sent: int) -> Iterator[Buffer]:
-    """What remains of these buffers behind the first `sent` bytes."""
-    for buffer in buffers:
-        if sent >= len(buffer):
-            sent -= len(buffer)
-        elif sent:
-            yield memoryview(buffer)[sent:]
-            sent = 0
-        else:
-            yield buffer

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from pineconed.daemon import driver as driver_module
+from pineconed.daemon import stream_link
 from pineconed.daemon.driver import PULL
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import EchoAnswered, OverlayEvent
@@ -151,7 +151,7 @@ def test_a_peer_that_vanishes_while_we_send_ends_its_link(run: Run) -> None:
     ],
 )
 def test_what_was_not_sent(buffers: list[Buffer], sent: int, rest: list[bytes]) -> None:
-    assert [bytes(buffer) for buffer in driver_module._after(buffers, sent) if len(buffer)] == rest
+    assert [bytes(buffer) for buffer in stream_link._after(buffers, sent) if len(buffer)] == rest
 
 
 def test_a_ping_goes_out_by_itself_and_its_answer_is_told(run: Run) -> None:

@@ -98,7 +98,7 @@ def test_a_fault_with_packets_of_the_host_costs_only_these(run: Run) -> None:
         bench.node.on_outbound = divide_by_zero
         with capture_logs():
             device.host.send(b"x")
-            await bench.until(lambda: bench.driver.faults)
+            await bench.until(lambda: bench.driver.faults.count)
         bench.node.on_outbound = lambda: None
         device.host.send(b"y")
         await bench.until(lambda: bench.node.packets == [b"y"])
