@@ -32,6 +32,7 @@ from pineconed.admin.rows import (
 from pineconed.admin.sources import DialFacts, DriverSource, LogLevels, NodeSource, PeerList
 from pineconed.clock import Now
 from pineconed.node.snapshots import PeeringSnapshot
+from pineconed.overlay.snapshots import SessionPage
 from pineconed.wire.handshake import VERSION as PROTOCOL_VERSION
 
 MAX_CONFIGURED_PEERS = 253
@@ -114,12 +115,13 @@ class AdminBackend:
 
     def sessions(self, query: schema.SessionsQuery) -> schema.Sessions:
         """A page of the sessions, or the one with a node."""
-        rows = self._node.sessions(self._clock())
+        now = self._clock()
         if query.node is not UNSET:
-            wanted = _address(_identifier(query.node))
-            rows = [row for row in rows if row.address == wanted]
-        after = _address(_identifier(query.cursor)) if query.cursor is not UNSET else b""
-        return sessions_row(rows, after, query.limit)
+            row = self._node.session(_identifier(query.node).key, now)
+            rows = [] if row is None else [row]
+            return sessions_row(SessionPage(rows, len(rows), None))
+        after = _address(_identifier(query.cursor)) if query.cursor is not UNSET else None
+        return sessions_row(self._node.sessions(now, after, query.limit))
 
     async def ping(self, body: schema.SendPing) -> schema.Ping:
         """Send one echo and wait for it."""

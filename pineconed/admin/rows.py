@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots of the node and the dialer, turned into the rows of the schema."""
 
-from collections.abc import Sequence
-from heapq import nsmallest
 from ipaddress import IPv6Address
-from operator import attrgetter
 from typing import cast
 
 from pineconed.admin import schema
 from pineconed.admin.identifier import address_text
 from pineconed.admin.sources import DialFacts, StreamFacts
 from pineconed.node.snapshots import PeeringSnapshot
-from pineconed.overlay.snapshots import SessionSnapshot
+from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
 
@@ -161,15 +158,12 @@ def _entry_row(entry: SnakeEntry) -> schema.SnakeEntry:
     )
 
 
-def sessions_row(rows: Sequence[SessionSnapshot], after: bytes, limit: int) -> schema.Sessions:
-    """A page of the sessions: at most `limit` rows with addresses (16 bytes) above `after`."""
-    left = [row for row in rows if row.address > after]
-    page = nsmallest(limit, left, key=attrgetter("address"))
-    more = len(left) > len(page)
+def sessions_row(page: SessionPage) -> schema.Sessions:
+    """A page of the sessions."""
     return schema.Sessions(
-        sessions=[session_row(row) for row in page],
-        total=len(rows),
-        next_cursor=str(IPv6Address(page[-1].address)) if more else None,
+        sessions=[session_row(row) for row in page.sessions],
+        total=page.total,
+        next_cursor=str(IPv6Address(page.next_cursor)) if page.next_cursor is not None else None,
     )
 
 
@@ -180,7 +174,7 @@ def session_row(session: SessionSnapshot) -> schema.Session:
         address=str(IPv6Address(session.address)),
         public_key=_hex(session.public_key),
         state=cast(schema.SessionState, session.state),
-        in_clear=session.state == "bare",
+        in_clear=session.in_clear,
         cipher=session.cipher.replace("_", "-") if session.cipher is not None else None,
         hybrid=session.hybrid,
         initiator=session.initiator,

@@ -191,7 +191,13 @@ class Session(Struct, frozen=True, kw_only=True):
             "'bare': no session, as configured under overlay.bare_ipv6."
         ),
     ]
-    in_clear: Annotated[bool, Meta(description="Packets are neither encrypted nor authenticated.")]
+    in_clear: Annotated[
+        bool,
+        Meta(
+            description="Listed under overlay.bare_ipv6: packets that come in the clear are believed, also "
+            "while the state is 'up'."
+        ),
+    ]
     cipher: Annotated[str | None, Meta(description="Such as AES-256-GCM; null if the state is not up.")]
     hybrid: Annotated[bool, Meta(description="ML-KEM-768 guards the keys beside X25519.")]
     initiator: Annotated[bool, Meta(description="This node began the handshake of the present keys.")]

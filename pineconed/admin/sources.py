@@ -13,7 +13,7 @@ from pineconed.clock import Now
 from pineconed.dataplane.forward import SendResult
 from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
 from pineconed.overlay.events import OverlayEvent
-from pineconed.overlay.snapshots import SessionSnapshot
+from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.router.snapshots import SnakeSnapshot, TreeSnapshot
 
 
@@ -35,8 +35,11 @@ class NodeSource(Protocol):
     def route(self, key: bytes, now: Now) -> RouteSnapshot:
         """Where a frame for this key (32 bytes) would leave."""
 
-    def sessions(self, now: Now) -> Sequence[SessionSnapshot]:
-        """Every node that packets are exchanged with, or that is being dialled."""
+    def sessions(self, now: Now, after: bytes | None, limit: int) -> SessionPage:
+        """At most `limit` of the nodes that packets are exchanged with, their addresses above `after`."""
+
+    def session(self, public_key: bytes, now: Now) -> SessionSnapshot | None:
+        """The one whose key begins with the first 15 bytes of this, None if there is no such."""
 
 
 class StreamFacts(Protocol):

@@ -18,6 +18,11 @@ _STATES = {
 _NONE = "No sessions. One begins with the first packet to another node: try 'pineconectl ping ADDRESS'."
 _NO_MATCH = "No session with this node. 'pineconectl ping' begins one."
 _IN_CLEAR = "In the clear: every node on the way can read and forge these packets (overlay.bare_ipv6)."
+_UP_AND_LISTED = Cell("up", "up *", "yellow")
+_LISTED = (
+    "* has a session, but is listed in overlay.bare_ipv6, too: anybody can forge packets from it. Take it "
+    "off the list."
+)
 
 
 def sessions_plain(page: schema.Sessions) -> list[Block]:
@@ -31,15 +36,19 @@ def sessions_terminal(page: schema.Sessions, *, selected: bool = False) -> list[
     if not rows:
         return [Note(_NO_MATCH if selected else _NONE)]
     blocks: list[Block] = [Table(_COLUMNS, [_row(session) for session in rows])]
-    if any(session.in_clear for session in rows):
+    if any(session.state == "bare" for session in rows):
         blocks.append(Note(_IN_CLEAR))
-    return [*blocks, *_more(page)]
+    return [*blocks, *_listed(page), *_more(page)]
 
 
 def sessions_long(page: schema.Sessions, *, selected: bool = False) -> list[Block]:
     """Everything about each session, one block each."""
     blocks: list[Block] = [Facts(_facts(session), heading=session.address) for session in page.sessions]
-    return [*blocks, *_more(page)] or [Note(_NO_MATCH if selected else _NONE)]
+    return [*blocks, *_listed(page), *_more(page)] or [Note(_NO_MATCH if selected else _NONE)]
+
+
+def _listed(page: schema.Sessions) -> Sequence[Block]:
+    return [Note(_LISTED)] if any(_state(session) is _UP_AND_LISTED for session in page.sessions) else []
 
 
 def _more(page: schema.Sessions) -> Sequence[Block]:
@@ -72,7 +81,7 @@ def _row(session: schema.Session) -> list[Cell]:
     drops = sum(session.drops.values())
     return [
         cell(session.address),
-        _STATES[session.state],
+        _state(session),
         cell(session.cipher),
         cell(_hybrid(session)),
         _span(session.age_seconds),
@@ -95,7 +104,7 @@ def _facts(session: schema.Session) -> list[Fact]:
     return [
         Fact("address", "address", cell(session.address)),
         Fact("public_key", "public key", cell(session.public_key), short_key),
-        Fact("state", "state", _STATES[session.state]),
+        Fact("state", "state", _state(session)),
         Fact("in_clear", "", cell(_yes(session.in_clear))),
         Fact("cipher", "cipher", cell(session.cipher)),
         Fact("hybrid", "hybrid", cell(_yes(session.hybrid), _hybrid(session))),
@@ -117,6 +126,10 @@ def _facts(session: schema.Session) -> list[Fact]:
         Fact("tx_bytes", "out", cell(session.tx_bytes, size_text(session.tx_bytes))),
         Fact("drops", "drops", _drops(session.drops)),
     ]
+
+
+def _state(session: schema.Session) -> Cell:
+    return _UP_AND_LISTED if session.in_clear and session.state == "up" else _STATES[session.state]
 
 
 def _hybrid(session: schema.Session) -> str:

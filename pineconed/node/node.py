@@ -37,7 +37,7 @@ from pineconed.overlay.address import address_of
 from pineconed.overlay.endpoint import Endpoint
 from pineconed.overlay.events import OverlayEvent
 from pineconed.overlay.session.party import Party
-from pineconed.overlay.snapshots import SessionSnapshot
+from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
 from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
@@ -372,9 +372,16 @@ class Node:
         """Every link, in the order in which they came."""
         return [peering_snapshot(self._parts, link, now.seconds) for link in self._links.by_number.values()]
 
-    def sessions(self, now: Now) -> list[SessionSnapshot]:
-        """Every node that packets are exchanged with, or that is being dialled."""
-        return list(self._endpoint.snapshots(now))
+    def sessions(self, now: Now, after: bytes | None, limit: int) -> SessionPage:
+        """A page of the nodes that packets are exchanged with, or that are being dialled.
+
+        At most `limit` rows whose addresses follow `after`.
+        """
+        return self._endpoint.session_page(now, after, limit)
+
+    def session(self, public_key: bytes, now: Now) -> SessionSnapshot | None:
+        """One of them, None if it is not there. Of the key only the first 15 bytes count."""
+        return self._endpoint.session(public_key[:KEY_PREFIX_LENGTH], now)
 
     def tree(self, now: Now) -> TreeSnapshot:
         """Our place in the spanning tree and what each peer announced."""

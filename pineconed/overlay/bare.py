@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes of the reference, whose packets travel in the clear: only those that the operator listed."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from pineconed.overlay.address import ADDRESS_LENGTH, OVERLAY_PREFIX
 from pineconed.overlay.session.session import Tally
-from pineconed.overlay.snapshots import SessionSnapshot
 from pineconed.wire.keys import KEY_LENGTH, KEY_PADDING, KEY_PREFIX_LENGTH
 
 
@@ -16,29 +15,15 @@ class BarePeers:
         """`listed` holds 32-byte keys and 16-byte overlay addresses; ValueError for anything else."""
         self.listed = frozenset(map(_prefix, listed))
         """The first 15 bytes of their keys."""
-        self._tallies: dict[bytes, Tally] = {}
+        self.tallies: dict[bytes, Tally] = {}
+        """By the same, those that packets were exchanged with."""
 
     def tally(self, prefix: bytes) -> Tally:
         """What is counted of a listed node."""
-        tally = self._tallies.get(prefix)
+        tally = self.tallies.get(prefix)
         if tally is None:
-            tally = self._tallies[prefix] = Tally(0.0)
+            tally = self.tallies[prefix] = Tally(0.0)
         return tally
-
-    def snapshots(self, now: float) -> Iterator[SessionSnapshot]:
-        """Every listed node that packets were exchanged with; `now` in seconds."""
-        for prefix, tally in self._tallies.items():
-            yield SessionSnapshot(
-                state="bare",
-                address=OVERLAY_PREFIX + prefix,
-                public_key=None,
-                path="snake",
-                last_heard_seconds=now - tally.last_heard if tally.rx_packets else None,
-                tx_packets=tally.tx_packets,
-                rx_packets=tally.rx_packets,
-                tx_bytes=tally.tx_bytes,
-                rx_bytes=tally.rx_bytes,
-            )
 
 
 def bare_key(prefix: bytes) -> bytes:

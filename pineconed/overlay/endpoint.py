@@ -10,7 +10,7 @@ reference node that the operator listed. Only packets to our own address come ou
 node that proved itself or, in the clear, is named as the source. `take_local` hands them to the TUN device.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 from pineconed.clock import Now
@@ -31,7 +31,8 @@ from pineconed.overlay.session.session import Session
 from pineconed.overlay.session.sessions import Sessions
 from pineconed.overlay.session.super_packet import SuperPacket, check_super_packet, encode_super_packet
 from pineconed.overlay.session.waiting import Outgoing
-from pineconed.overlay.snapshots import SessionSnapshot
+from pineconed.overlay.session_page import session_page, session_snapshot
+from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import KEY_PADDING, KEY_PREFIX_LENGTH
@@ -131,10 +132,13 @@ class Endpoint:
         """What was dropped since the start, every cause named."""
         return {cause.value: n for cause, n in [*self._drops.items(), *self._context.drops.counts.items()]}
 
-    def snapshots(self, now: Now) -> Iterator[SessionSnapshot]:
-        """Every peer: with a session, being dialled, or in the clear."""
-        yield from self.sessions.snapshots(now.seconds)
-        yield from self._bare.snapshots(now.seconds)
+    def session_page(self, now: Now, after: bytes | None, limit: int) -> SessionPage:
+        """Peers with a session, dialled or in the clear: at most `limit` with addresses above `after`."""
+        return session_page(self.sessions, self._bare, now.seconds, after, limit)
+
+    def session(self, prefix: bytes, now: Now) -> SessionSnapshot | None:
+        """The peer whose key begins so, None if there is no such."""
+        return session_snapshot(self.sessions, self._bare, prefix, now.seconds)
 
     # Out: the per-packet path
 

@@ -6,12 +6,9 @@ of the endpoint takes a session from `newest`, seals and sends by itself, and th
 Outputs, to be taken after every input: the lists of `context`, and `deadline`.
 """
 
-from collections.abc import Iterator
-
 from pineconed.dataplane.forward import Forwarder, SendResult
-from pineconed.overlay.address import OVERLAY_PREFIX
 from pineconed.overlay.session.context import Context
-from pineconed.overlay.session.dialling import Attempt, Dialler
+from pineconed.overlay.session.dialling import Dialler
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.echoes import Echoes
 from pineconed.overlay.session.lifecycle import Lifecycle
@@ -21,13 +18,10 @@ from pineconed.overlay.session.plaintext import CLOSING
 from pineconed.overlay.session.receiving import Receiver
 from pineconed.overlay.session.rekeying import Rekeying
 from pineconed.overlay.session.responding import Responder
-from pineconed.overlay.session.session import NEVER, Session
 from pineconed.overlay.session.upkeep import Upkeep
 from pineconed.overlay.session.waiting import Outgoing
-from pineconed.overlay.snapshots import SessionSnapshot
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
-from pineconed.wire.keys import KEY_PREFIX_LENGTH
 
 
 class Sessions:
@@ -132,46 +126,3 @@ class Sessions:
             "half_open_handshakes": len(self._responder.half_open),
             "dialling": len(self.dialler.attempts),
         }
-
-    def snapshots(self, now: float) -> Iterator[SessionSnapshot]:
-        """Every peer: first those with a session, then those that are being dialled."""
-        for session in self.newest.values():
-            yield self._snapshot(session, now)
-        for attempt in self.dialler.attempts.values():
-            if attempt.prefix not in self.newest:
-                yield self._dialled(attempt, now)
-
-    def _snapshot(self, session: Session, now: float) -> SessionSnapshot:
-        tally = session.tally
-        return SessionSnapshot(
-            state="up",
-            address=OVERLAY_PREFIX + session.prefix,
-            public_key=session.peer_key,
-            path=self._path(session.prefix, now),
-            cipher=session.cipher.name,
-            hybrid=True,
-            initiator=session.initiator,
-            sessions=len(self.context.table.of_peer(session.prefix)),
-            age_seconds=now - tally.since,
-            key_age_seconds=now - session.created_at,
-            last_heard_seconds=now - tally.last_heard,
-            rtt_seconds=tally.rtt,
-            tx_packets=tally.tx_packets,
-            rx_packets=tally.rx_packets,
-            tx_bytes=tally.tx_bytes,
-            rx_bytes=tally.rx_bytes,
-            drops={cause.value: count for cause, count in tally.drops.items()},
-        )
-
-    def _dialled(self, attempt: Attempt, now: float) -> SessionSnapshot:
-        return SessionSnapshot(
-            state="dialling" if attempt.held_until == NEVER else "failed",
-            address=OVERLAY_PREFIX + attempt.prefix,
-            public_key=attempt.dialled if len(attempt.dialled) > KEY_PREFIX_LENGTH else None,
-            path=self._path(attempt.prefix, now),
-            waiting=len(attempt.waiting.packets),
-            age_seconds=now - attempt.begun_at,
-        )
-
-    def _path(self, prefix: bytes, now: float) -> str:
-        return "snake" if self.context.known.coords(prefix, now) is None else "tree"

@@ -17,7 +17,7 @@ from pineconed.dataplane.forward import SendResult
 from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
 from pineconed.overlay.address import address_of
 from pineconed.overlay.events import EchoAnswered, OverlayEvent
-from pineconed.overlay.snapshots import SessionSnapshot
+from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.router.peer import Direction, PeerType
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
@@ -72,7 +72,7 @@ def peering(link: int, port: int | None, public_key: bytes | None, **changes: ob
 def session(node_key: bytes, state: str = "up", **changes: object) -> SessionSnapshot:
     """A session with a node, or a row of another state."""
     values: dict[str, object] = {"state": state, "address": address_of(node_key), "public_key": node_key}
-    values |= {"path": "tree"} if state == "up" else {"path": "snake"}
+    values |= {"path": "tree"} if state == "up" else {"path": "snake", "in_clear": state == "bare"}
     if state == "up":
         values |= {"cipher": "AES_256_GCM", "hybrid": True, "initiator": True, "sessions": 2}
         values |= {"age_seconds": 4000.5, "key_age_seconds": 61.25, "last_heard_seconds": 0.5}
@@ -157,8 +157,15 @@ class FakeNode:
             destination, "snake", 1, PARENT_KEY, FULL, "The parent is the closest that is known."
         )
 
-    def sessions(self, now: Now) -> list[SessionSnapshot]:
-        return self.peers_in_sessions
+    def sessions(self, now: Now, after: bytes | None, limit: int) -> SessionPage:
+        rows = sorted(self.peers_in_sessions, key=lambda row: row.address)
+        left = [row for row in rows if after is None or row.address > after]
+        page = left[:limit]
+        return SessionPage(page, len(rows), page[-1].address if len(left) > limit else None)
+
+    def session(self, public_key: bytes, now: Now) -> SessionSnapshot | None:
+        wanted = address_of(public_key)
+        return next((row for row in self.peers_in_sessions if row.address == wanted), None)
 
 
 @dataclass

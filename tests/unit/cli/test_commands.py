@@ -4,13 +4,18 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pineconed
+from pineconed.admin import schema
 from pineconed.admin.identifier import address_text
+from pineconed.cli.terminal import terminal_text
+from pineconed.cli.view_sessions import sessions_long, sessions_terminal
 from pineconed.dataplane.forward import SendResult
 from tests.unit.admin.fakes import (
+    BARE_KEY,
     CHILD_KEY,
     OWN_KEY,
     PARENT_KEY,
@@ -232,6 +237,15 @@ def test_one_session_can_be_picked(pineconectl: Pineconectl, node: str) -> None:
     assert (facts["public_key"], facts["initiator"]) == (PARENT_KEY.hex(), "no")
     assert set(json.loads(pineconectl("sessions", node, "--json").out)["sessions"][0]) == set(facts)
     assert json.loads(pineconectl("sessions", key(9).hex(), "--json").out)["sessions"] == []
+
+
+@pytest.mark.parametrize("view", [sessions_terminal, sessions_long])
+def test_a_listed_node_with_a_session_is_to_be_taken_off_the_list(world: World, view: Any) -> None:
+    page = world.backend().sessions(schema.SessionsQuery())
+    assert "is listed in overlay.bare_ipv6, too" not in terminal_text(view(page))
+    world.node.peers_in_sessions = [session(BARE_KEY, in_clear=True)]
+    page = world.backend().sessions(schema.SessionsQuery())
+    assert "is listed in overlay.bare_ipv6, too" in terminal_text(view(page))
 
 
 def test_sessions_come_in_as_many_pages_as_it_takes(pineconectl: Pineconectl, world: World) -> None:

@@ -66,9 +66,9 @@ def test_sessions_are_pinged_shown_moved_and_closed() -> None:
     [up, echo] = a.session_events()
     assert up == SessionUp(b.public_key, "AES_256_GCM", initiator=True)
     assert echo == EchoAnswered(b.public_key, b"two", 0.0)
-    [snapshot] = a.sessions(rig.now)
+    [snapshot] = a.sessions(rig.now, None, 9).sessions
     assert (snapshot.public_key, snapshot.path) == (b.public_key, "snake")
-    [snapshot] = b.sessions(rig.now)
+    [snapshot] = b.sessions(rig.now, None, 9).sessions
     assert (snapshot.public_key, snapshot.path) == (a.public_key, "tree")
     a.outbound([ipv6_packet(a.address, b.address)], rig.now)
     rig.settle()
@@ -78,11 +78,11 @@ def test_sessions_are_pinged_shown_moved_and_closed() -> None:
     strong.announce()
     rig.advance(1)
     assert b.status(rig.now).coords == (1,)
-    [snapshot] = a.sessions(rig.now)
+    [snapshot] = a.sessions(rig.now, None, 9).sessions
     assert snapshot.path == "tree"
     b.close_sessions(rig.now)
     rig.settle()
-    assert a.sessions(rig.now) == b.sessions(rig.now) == []
+    assert a.session(b.public_key, rig.now) is b.session(a.public_key, rig.now) is None
     assert a.session_events()[-1] == SessionDown(b.public_key, "closed by the peer")
 
 

@@ -18,6 +18,7 @@ from pineconed.overlay.session.identity import Ed25519Identity
 from pineconed.overlay.session.party import Offer, Party, Timing
 from pineconed.overlay.session.plaintext import Delivery
 from pineconed.overlay.session.session import Session
+from pineconed.overlay.snapshots import SessionSnapshot
 from pineconed.wire.coordinates import Coords
 from pineconed.wire.frame import TrafficFrame, decode_frame
 from pineconed.wire.root import Root
@@ -233,6 +234,10 @@ class Conversation:
         """Everything that was sent, decoded."""
         return [(when, side, decoded(frame)) for when, side, frame in self.frames]
 
+    def pictures(self, side: Side) -> list[SessionSnapshot]:
+        """What the operator of a side sees."""
+        return side.endpoint.session_page(self.moment, None, 1000).sessions
+
     # What then happens
 
     def _after(self, side: Side) -> None:
@@ -250,6 +255,24 @@ class Conversation:
         for source_key, coords, payload, _, port in side.forwarder.take_local():
             side.endpoint.inbound(source_key, coords, payload, port, self.moment)
         self._after(side)
+
+
+def one_more(talk: Conversation, side: Side, number: int) -> Session:
+    """One more peer of a side that has a session; the handshake is always the same."""
+    sessions = side.endpoint.sessions
+    real = next(iter(sessions.newest.values()))
+    session = object.__new__(Session)
+    for name in Session.__slots__:
+        setattr(session, name, getattr(real, name))
+    session.peer_key = number.to_bytes(4) + bytes(28)
+    session.prefix = session.peer_key[:15]
+    session.index = sessions.context.indices.draw()
+    session.tally = type(real.tally)(talk.now)
+    session.is_newest = session.carried_packets = False
+    session.timer_at = float("inf")
+    session.answer = None
+    sessions._lifecycle.adopt(session, talk.now)
+    return session
 
 
 def kinds(talk: Conversation, side: Side) -> list[int]:

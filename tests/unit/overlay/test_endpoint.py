@@ -301,7 +301,7 @@ def test_listed_nodes_are_reached_as_the_reference_does_it(clear: Conversation) 
     clear.run(1.0)
     assert clear.b.packets == [packet, packet]
     assert clear.a.packets == [answer]
-    [snapshot] = clear.a.endpoint.snapshots(clear.moment)
+    [snapshot] = clear.pictures(clear.a)
     assert (snapshot.state, snapshot.address, snapshot.hybrid) == ("bare", clear.b.address, False)
     assert (snapshot.tx_packets, snapshot.rx_packets) == (2, 1)
     assert snapshot.last_heard_seconds == pytest.approx(1.0 - 0.05)
@@ -334,7 +334,7 @@ def test_in_the_clear_errors_are_answered_too(clear: Conversation) -> None:
     clear.send(clear.a, clear.a.packet())
     assert clear.a.errors == [(2, 0), (1, 0)]
     assert clear.a.drops == {"out_too_big": 1, "out_no_route": 1}
-    assert list(clear.a.endpoint.snapshots(clear.moment)) == []
+    assert clear.pictures(clear.a) == []
 
 
 def test_a_listed_node_that_has_a_session_is_not_reached_in_the_clear() -> None:

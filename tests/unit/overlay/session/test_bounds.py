@@ -9,11 +9,8 @@ from pineconed.overlay.session.half_open import MAX_HALF_OPEN
 from pineconed.overlay.session.initiation import Initiation
 from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.table import MAX_SESSIONS
-from tests.unit.overlay.conversation import (
-    Conversation,
-    lost,
-)
-from tests.unit.overlay.hostile import MALLORY, frame_of, invented
+from tests.unit.overlay.conversation import Conversation, lost, one_more
+from tests.unit.overlay.hostile import frame_of, invented
 
 
 def test_half_open_handshakes_are_bounded_and_never_touch_a_session() -> None:
@@ -92,31 +89,13 @@ def test_sessions_are_bounded_and_unused_ones_go_first() -> None:
     talk = Conversation()
     talk.establish()
     context = talk.b.endpoint.sessions.context
-    lifecycle = talk.b.endpoint.sessions._lifecycle
     real = talk.b.session
-    initiator, responder = Party(MALLORY, talk.rng.randbytes), context.party
-
-    def another(number: int) -> None:
-        """One more peer; the handshake is always the same."""
-        session = object.__new__(type(real))
-        for name in type(real).__slots__:
-            setattr(session, name, getattr(real, name))
-        session.peer_key = number.to_bytes(4) + bytes(28)
-        session.prefix = session.peer_key[:15]
-        session.index = context.indices.draw()
-        session.tally = type(real.tally)(talk.now)
-        session.is_newest = session.carried_packets = False
-        session.timer_at = float("inf")
-        session.answer = None
-        lifecycle.adopt(session, talk.now)
-
-    assert initiator.identity.public_key != responder.identity.public_key
     for number in range(MAX_SESSIONS - 1):
-        another(number)
+        one_more(talk, talk.b, number)
     first, second = [context.table.newest[number.to_bytes(4) + bytes(11)] for number in (0, 1)]
     context.note_received(first, 1, 100, talk.now + 1)
     assert context.table.count == MAX_SESSIONS
-    another(10**6)
+    one_more(talk, talk.b, 10**6)
     assert context.table.count == MAX_SESSIONS
     assert second.prefix not in context.table.newest
     assert first.prefix in context.table.newest
@@ -124,7 +103,7 @@ def test_sessions_are_bounded_and_unused_ones_go_first() -> None:
     for session in list(context.table):
         if not session.carried_packets:
             context.note_received(session, 1, 100, talk.now + 2)
-    another(10**6 + 1)
+    one_more(talk, talk.b, 10**6 + 1)
     assert real.prefix not in context.table.newest
-    another(10**6 + 2)
+    one_more(talk, talk.b, 10**6 + 2)
     assert first.prefix in context.table.newest  # the one before it had carried nothing yet

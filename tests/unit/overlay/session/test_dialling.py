@@ -191,14 +191,14 @@ def test_after_a_failure_the_next_packet_may_dial_after_a_second() -> None:
     talk.run(8.0)
     talk.send(talk.a, talk.a.packet())
     assert talk.a.errors == [(1, 3)] * 2
-    [snapshot] = talk.a.endpoint.snapshots(talk.moment)
+    [snapshot] = talk.pictures(talk.a)
     assert snapshot.state == "failed"
     talk.run(0.6)
-    assert list(talk.a.endpoint.snapshots(talk.moment)) == []
+    assert talk.pictures(talk.a) == []
     talk.wire = prompt
     packet = talk.a.packet(5)
     talk.send(talk.a, packet)
-    [snapshot] = talk.a.endpoint.snapshots(talk.moment)
+    [snapshot] = talk.pictures(talk.a)
     assert (snapshot.state, snapshot.waiting, snapshot.public_key) == ("dialling", 1, None)
     talk.run(1.0)
     assert talk.b.packets == [packet]

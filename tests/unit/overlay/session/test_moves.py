@@ -186,7 +186,7 @@ def test_coords_of_another_tree_are_forgotten() -> None:
     talk.a.endpoint.sessions.forget_coords()
     talk.send(talk.a, talk.a.packet(1))
     assert talk.traffic()[-1][2].destination == ()
-    [snapshot] = talk.a.endpoint.snapshots(talk.moment)
+    [snapshot] = talk.pictures(talk.a)
     assert snapshot.path == "snake"
 
 
@@ -271,7 +271,7 @@ def test_snapshot() -> None:
     talk.establish()
     talk.run(3.0)
     talk.send(talk.a, talk.a.packet(1, 52), talk.a.packet(2, 52))
-    [snapshot] = talk.a.endpoint.snapshots(talk.moment)
+    [snapshot] = talk.pictures(talk.a)
     assert snapshot.public_key == talk.b.key
     assert (snapshot.state, snapshot.path, snapshot.cipher) == ("up", "tree", "AES_256_GCM")
     assert (snapshot.hybrid, snapshot.initiator, snapshot.sessions) == (True, True, 1)
