@@ -70,6 +70,10 @@ class Context:
         session.tally.note_sent(packets, size, now)
         if not session.carried_packets:
             self.table.carried_packet(session)
+        self.expect_answer(session, now)
+
+    def expect_answer(self, session: Session, now: float) -> None:
+        """Something was sent that a peer answers: look after a while whether it is heard."""
         if session.unanswered_since == NEVER:
             session.unanswered_since = now
             if session.timer_at > now + PROBE_INTERVAL:

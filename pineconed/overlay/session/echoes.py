@@ -30,10 +30,13 @@ class Echoes:
     def ping(self, session: Session, data: bytes, now: float) -> SendResult:
         """Ask for `data` back, by the way that packets go; `EchoAnswered` tells that it came."""
         self._expect(session, data, now, told=True)
+        session.tally.last_echo = now
+        self._context.expect_answer(session, now)
         return self._context.send_inside(session, _REQUEST + data, now)
 
     def handle_request(self, session: Session, plaintext: bytes, now: float) -> None:
         """Send the same bytes back."""
+        session.tally.last_echo = now
         self._context.send_inside(session, _REPLY + plaintext[1:], now)
 
     def handle_reply(self, session: Session, plaintext: bytes, now: float) -> None:

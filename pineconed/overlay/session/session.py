@@ -42,12 +42,13 @@ PROBE_INTERVAL = 3.0
 class Tally:
     """What is counted and noticed of a peer; a session hands it on to the one that takes its place.
 
-    `since`, `last_heard` and `last_packet` (an IP packet, either way) are in seconds, `rtt` is the last round
-    trip in seconds, None before the first.
+    `since`, `last_heard`, `last_packet` (an IP packet, either way) and `last_echo` (a request of the peer or
+    of our operator) are in seconds, `rtt` is the last round trip in seconds, None before the first.
     """
 
     __slots__ = (
         "drops",
+        "last_echo",
         "last_heard",
         "last_packet",
         "rtt",
@@ -60,10 +61,15 @@ class Tally:
 
     def __init__(self, now: float) -> None:
         self.since = self.last_heard = now
-        self.last_packet = -NEVER
+        self.last_packet = self.last_echo = -NEVER
         self.rtt: float | None = None
         self.tx_packets = self.tx_bytes = self.rx_packets = self.rx_bytes = 0
         self.drops: dict[SessionDrop, int] = {}
+
+    @property
+    def last_use(self) -> float:
+        """When the last packet or echo was there, in seconds; minus infinity before the first."""
+        return max(self.last_packet, self.last_echo)
 
     def note_sent(self, packets: int, size: int, now: float) -> None:
         """Count IP packets that were queued."""

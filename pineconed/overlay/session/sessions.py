@@ -79,7 +79,7 @@ class Sessions:
     def ping(self, prefix: bytes, data: bytes, now: float) -> SendResult | None:
         """Ask the peer for `data` back; None without a session, which is then dialled."""
         session = self.newest.get(prefix)
-        if session is None:
+        if session is None or now >= session.expires_at:
             self.dialler.redial(prefix, now)
             return None
         return self._echoes.ping(session, data, now)

@@ -20,7 +20,7 @@ MOVE_RATE = 100.0
 """Peers a second that are told that we have moved."""
 
 RECENT = 60.0
-"""Seconds since the last IP packet within which a peer is told."""
+"""Seconds since the last IP packet or echo within which a peer is told."""
 
 
 class Upkeep:
@@ -80,7 +80,7 @@ class Upkeep:
     def tell_move(self, now: float) -> None:
         """Our coords have changed: every peer with recent traffic is to learn the new ones."""
         for session in self._context.table.newest.values():
-            if now - session.tally.last_packet < RECENT:
+            if now - session.tally.last_use < RECENT:
                 self._to_tell[session.prefix] = None
         self.tell_some(now)
 

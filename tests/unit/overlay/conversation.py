@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from pineconed.clock import Now
-from pineconed.dataplane.forward import Forwarder
+from pineconed.dataplane.forward import Forwarder, SendResult
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable, PeerAnnouncement
 from pineconed.overlay.address import address_of
@@ -171,6 +171,12 @@ class Conversation:
         """The TUN device of a side gives these packets at once."""
         side.endpoint.outbound(packets, self.moment)
         self._after(side)
+
+    def ping(self, side: Side, data: bytes) -> SendResult | None:
+        """The operator of a side asks for an echo."""
+        result = side.endpoint.sessions.ping(side.peer.key[:15], data, self.now)
+        self._after(side)
+        return result
 
     def inject(self, to: Side, frame: bytes, delay: float = 0.0) -> None:
         """A frame arrives at a side."""

@@ -118,15 +118,15 @@ def test_answers_on_another_session_count_too() -> None:
     assert talk.a.session.unanswered_since == NEVER
 
 
+def by_current_coords(side: Side, frame: bytes) -> Deliveries:
+    """A wire on which frames to where a node was before do not arrive."""
+    stale = frame[10 + 2 + 2 : 10 + 2 + 3] if frame[12:14] == b"\0\1" else b""
+    return [] if stale and stale != bytes(side.peer.coords) else prompt(side, frame)
+
+
 def test_both_move_at_once() -> None:
     talk = Conversation()
     talk.establish()
-
-    def by_current_coords(side: Side, frame: bytes) -> Deliveries:
-        """Frames to where a node was before do not arrive."""
-        stale = frame[10 + 2 + 2 : 10 + 2 + 3] if frame[12:14] == b"\0\1" else b""
-        return [] if stale and stale != bytes(side.peer.coords) else prompt(side, frame)
-
     talk.wire = by_current_coords
     talk.move(talk.a, (8,))
     talk.move(talk.b, (9,))
@@ -169,6 +169,42 @@ def test_peers_without_recent_traffic_are_not_told_of_a_move() -> None:
     talk.move(talk.a, (8,))
     talk.run(1.0)
     assert talk.frames == []
+
+
+@pytest.mark.parametrize("mover", ["who asked", "who was asked"])
+def test_peers_with_recent_echoes_are_told_of_a_move(mover: str) -> None:
+    talk = Conversation()
+    talk.establish()
+    talk.run(61.0)
+    talk.ping(talk.a, b"before")
+    talk.run(1.0)
+    talk.frames.clear()
+    talk.wire = by_current_coords
+    side = talk.a if mover == "who asked" else talk.b
+    talk.move(side, (8,))
+    talk.run(1.0)
+    assert [(sender, frame.destination) for _, sender, frame in talk.traffic()] == [(side, ())]
+    talk.ping(talk.a, b"after")
+    talk.run(1.0)
+    assert [event.data for event in talk.a.events if isinstance(event, EchoAnswered)] == [b"before", b"after"]
+
+
+def test_an_echo_that_is_not_answered_is_asked_along_the_snake() -> None:
+    """So the next one of the operator's reaches a peer that has moved while nobody talked."""
+    talk = Conversation()
+    talk.establish()
+    talk.ping(talk.a, b"one")
+    talk.run(50.0)
+    talk.frames.clear()
+    talk.wire = by_current_coords
+    talk.b.coords = (9,)
+    talk.b.connect()
+    talk.ping(talk.a, b"two")
+    talk.run(5.0)
+    assert [frame.destination for _, sender, frame in talk.traffic() if sender is talk.a] == [(2,), ()]
+    talk.ping(talk.a, b"three")
+    talk.run(1.0)
+    assert [event.data for event in talk.a.events if isinstance(event, EchoAnswered)] == [b"one", b"three"]
 
 
 def test_a_node_without_coords_is_reached_along_the_snake() -> None:
@@ -240,12 +276,9 @@ def test_closing_one_of_several_sessions_leaves_the_others() -> None:
 
 def test_ping() -> None:
     talk = Conversation()
-    prefix = talk.b.key[:15]
-    assert talk.a.endpoint.sessions.ping(prefix, b"one", talk.now) is None
-    talk._after(talk.a)
+    assert talk.ping(talk.a, b"one") is None
     talk.run(1.0)
-    assert talk.a.endpoint.sessions.ping(prefix, b"two", talk.now) is not None
-    talk._after(talk.a)
+    assert talk.ping(talk.a, b"two") is not None
     talk.run(1.0)
     answered = talk.a.events[-1]
     assert isinstance(answered, EchoAnswered)
