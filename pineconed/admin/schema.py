@@ -208,7 +208,9 @@ class Session(Struct, frozen=True, kw_only=True):
     last_heard_seconds: Annotated[
         Seconds | None, Meta(description="Since anything authentic came; in the clear: anything at all.")
     ]
-    rtt_seconds: Annotated[Seconds | None, Meta(description="The last round trip of an echo, if any.")]
+    rtt_seconds: Annotated[
+        Seconds | None, Meta(description="The last round trip, of an echo or a handshake.")
+    ]
     waiting_packets: Annotated[Count, Meta(description="Packets that wait for the handshake.")]
     rx_packets: Count
     tx_packets: Count

@@ -35,6 +35,7 @@ class Answer:
         "index",
         "init",
         "inside",
+        "repeated",
         "response",
         "session",
         "source_key",
@@ -56,6 +57,8 @@ class Answer:
         self.source_key = source_key
         self.inside = inside
         self.expires_at = now + HALF_OPEN_LIFETIME
+        self.repeated = False
+        """Whether RESPONSE was sent more than once."""
         self.confirm: bytes | None = None
         self.session: Session | None = None
         self._party = party
@@ -73,6 +76,10 @@ class Answer:
             payload = party.payload(None, self.index)
         header = encode_header(MessageType.RESPONSE, self._remote_index)
         return header + handshake.write_message(payload, party.entropy)
+
+    def round_trip(self, now: float) -> float | None:
+        """Seconds from RESPONSE to CONFIRM; None if it was repeated, as then nobody can tell."""
+        return None if self.repeated else now - self._begun_at
 
     def read_confirm(self, message: bytes, now: float) -> tuple[Session, Items]:
         """The session that CONFIRM makes, and what the initiator tells; CodecError when it is refused.

@@ -95,6 +95,10 @@ class Initiation:
         self.session = Session(agreement, now)
         return self.session
 
+    def round_trip(self, now: float) -> float | None:
+        """Seconds from CONFIRM to the first DATA; None if it was repeated, as then nobody can tell."""
+        return now - self.confirmed_at if self.confirms_sent == 1 else None
+
     def due(self) -> float:
         """When something is to be sent next, or the attempt fails."""
         fails_at = self.begun_at + FAILS_AFTER

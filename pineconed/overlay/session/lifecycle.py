@@ -14,8 +14,11 @@ class Lifecycle:
         self._context = context
         self._dialler = dialler
 
-    def adopt(self, session: Session, now: float) -> None:
-        """A session is proven: use it. Nothing that was there before ends by it, but for want of room."""
+    def adopt(self, session: Session, now: float, round_trip: float | None) -> None:
+        """A session is proven: use it. Nothing that was there before ends by it, but for want of room.
+
+        `round_trip` is what the handshake showed of it, in seconds.
+        """
         context = self._context
         current = context.table.newest.get(session.prefix)
         if current is None:
@@ -25,6 +28,8 @@ class Lifecycle:
         for evicted in context.table.add(session, now):
             self._clear(evicted, "made room for another")
         session.tally.last_heard = now
+        if round_trip is not None:
+            session.tally.rtt = round_trip
         context.timers.arm(session, session.due())
         self._dialler.settle(session)
 

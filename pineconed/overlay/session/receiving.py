@@ -92,7 +92,7 @@ class Receiver:
     def _prove(self, initiation: Initiation, session: Session, now: float) -> None:
         """The first DATA under a session that we began: the other side has it too."""
         if isinstance(initiation, Attempt):
-            self._lifecycle.adopt(session, now)
+            self._lifecycle.adopt(session, now, initiation.round_trip(now))
         else:
             self._rekeying.settle(session, initiation, now)
 

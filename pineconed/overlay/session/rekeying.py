@@ -48,7 +48,7 @@ class Rekeying:
         for carrier in self._context.table.of_peer(session.prefix):
             if carrier.rekey is rekey:
                 carrier.rekey = None
-        self._lifecycle.adopt(session, now)
+        self._lifecycle.adopt(session, now, rekey.round_trip(now))
 
     def _end(self, session: Session, rekey: Initiation) -> None:
         self._context.indices.release(rekey)
@@ -91,12 +91,14 @@ class Rekeying:
             if answer is not None:
                 context.indices.release(answer)
             answer = session.rekey_answer = context.indices.owners[index] = new
+        else:
+            answer.repeated = True
         self._send(session, answer.response, now)
 
     def _finish(self, answer: Answer, message: bytes, now: float) -> None:
         if answer.session is None:
             new, _ = answer.read_confirm(message, now)
-            self._lifecycle.adopt(new, now)
+            self._lifecycle.adopt(new, now, answer.round_trip(now))
         elif message != answer.confirm:
             raise CodecError("CONFIRM of a renewal that is done")
         renewed = answer.session

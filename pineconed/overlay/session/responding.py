@@ -42,6 +42,7 @@ class Responder:
         init = message[: context.party.init_length]
         answer = self.half_open.find(source_key, init)
         if answer is not None:
+            answer.repeated = True
             context.post(source_key, None, answer.response, now)
         elif not self._budget.allow(port, now):
             context.drop(SessionDrop.INIT_OVER_BUDGET)
@@ -84,7 +85,7 @@ class Responder:
             return
         self.half_open.finish(answer)
         session.answer = answer
-        self._lifecycle.adopt(session, now)
+        self._lifecycle.adopt(session, now, answer.round_trip(now))
         if items.coords is not None and session.is_newest:
             context.known.learn(session.peer_key, items.coords, now)
         context.send_inside(session, KEEPALIVE, now)

@@ -277,7 +277,7 @@ def one_more(talk: Conversation, side: Side, number: int) -> Session:
     session.is_newest = session.carried_packets = False
     session.timer_at = float("inf")
     session.answer = None
-    sessions._lifecycle.adopt(session, talk.now)
+    sessions._lifecycle.adopt(session, talk.now, None)
     return session
 
 

@@ -229,6 +229,24 @@ def test_lost_messages_are_sent_again(numbers: tuple[int, ...], arrives: float) 
     assert talk.b.drops == {}
 
 
+@pytest.mark.parametrize(
+    ("number", "of_a", "of_b"),
+    [
+        (None, 0.1, 0.1),
+        (0, 0.1, 0.1),  # INIT
+        (1, 0.1, None),  # RESPONSE: nobody can tell which one is answered
+        (3, None, 0.1),  # the DATA that answers CONFIRM
+    ],
+)
+def test_a_handshake_shows_the_round_trip(number: int | None, of_a: float | None, of_b: float | None) -> None:
+    talk = Conversation()
+    talk.wire = Losing(*([] if number is None else [number]))
+    talk.ping(talk.a, b"begin")
+    talk.run(2.9)
+    rtt = [side.session.tally.rtt for side in (talk.a, talk.b)]
+    assert [value and round(value, 6) for value in rtt] == [of_a, of_b]
+
+
 def test_the_same_init_gets_the_same_response_along_the_snake() -> None:
     talk = Conversation()
     talk.wire = Losing(1)

@@ -47,6 +47,19 @@ def test_a_session_with_traffic_is_renewed_before_its_keys_are_old() -> None:
     assert talk.a.endpoint.sessions.counts()["sessions"] <= 2
 
 
+def test_renewals_show_the_round_trip() -> None:
+    talk = Conversation()
+    talk.establish()
+    first = talk.a.session
+    talk.wire = lambda _, frame: [(0.2, frame)]
+    while talk.a.session is first:
+        talk.send(talk.a, talk.a.packet())
+        talk.run(0.5)
+        talk.send(talk.b, talk.b.packet())
+        talk.run(0.5)
+    assert [side.session.tally.rtt for side in (talk.a, talk.b)] == pytest.approx([0.4, 0.4])
+
+
 def test_the_responder_renews_when_the_initiator_does_not() -> None:
     talk = Conversation(a={"timing": Timing(rekey_after=500.0)})
     talk.establish()
