@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 
+IDLE = 180.0
+"""Seconds without packets and echoes after which a session ends, however new its keys are."""
+
 LATELY = 5.0
 """Seconds: DATA sent within this time, at times twice of it, counts as sent lately."""
 
@@ -179,9 +182,15 @@ class Session:
         self.tally = Tally(now)
         self.timer_at = NEVER
 
+    @property
+    def idle_at(self) -> float:
+        """When it is given up if nothing is sent until then; what never carried anything just expires."""
+        last_use = self.tally.last_use
+        return NEVER if last_use == -NEVER else last_use + IDLE
+
     def due(self) -> float:
         """When something about it is to be done next."""
-        when = self.expires_at
+        when = min(self.expires_at, self.idle_at)
         if self.rekey is not None:
             when = min(when, self.rekey.due())
         elif self.is_newest:

@@ -40,7 +40,7 @@ class Upkeep:
 
     def handle_timer(self, session: Session, now: float) -> None:
         """Do for a session all that is due."""
-        if now >= session.expires_at:
+        if now >= min(session.expires_at, session.idle_at):
             self._lifecycle.drop(session, "not used for long")
             return
         if session.rekey is not None:

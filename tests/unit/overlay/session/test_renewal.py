@@ -113,7 +113,9 @@ def test_a_session_without_traffic_is_left_to_expire() -> None:
     renewed = talk.a.session
     assert renewed.created_at > BEGIN + 100
     assert not renewed.carried_packets
-    talk.run(400.0)
+    talk.run(54.9)
+    assert [side.endpoint.sessions.counts()["sessions"] for side in (talk.a, talk.b)] == [2, 2]
+    talk.run(0.3)
     assert talk.a.endpoint.sessions.counts()["sessions"] == 0
     assert talk.b.endpoint.sessions.counts()["sessions"] == 0
     assert talk.a.endpoint.deadline() == NEVER
@@ -124,7 +126,9 @@ def test_a_session_without_traffic_is_left_to_expire() -> None:
 def test_an_idle_session_that_gets_traffic_late_is_renewed_late() -> None:
     talk = Conversation()
     talk.send(talk.a, talk.a.packet())
-    talk.run(125.0)
+    talk.run(100.0)
+    talk.send(talk.a, talk.a.packet())
+    talk.run(25.0)
     session = talk.a.session
     talk.run(session.rekey_at - talk.now + 1.0)
     assert talk.a.session is session
