@@ -28,6 +28,10 @@ _NOBODY = (
     "No session came about: nobody with this address answered the handshake. The node is off or out of "
     "reach, or knows no sessions (a reference node)."
 )
+_LISTED = (
+    "No session came about: the node is listed under overlay.bare_ipv6 and seems to know none (a reference "
+    "node). ping(8) asks it in the clear."
+)
 _OTHER_KEY = "The node with this address has another key, {key}."
 _SILENT = "There is a session, but no answer came: the node is gone, or the way to it is broken."
 
@@ -87,7 +91,7 @@ class Pinger:
         except TimeoutError:
             if ping.sent:
                 return _failure(ping, request, target, "peer", _SILENT)
-            return _failure(ping, request, target, "session", _NOBODY)
+            return self._no_session(ping, request, target)
         finally:
             del self._running[ping.data]
 
@@ -100,12 +104,17 @@ class Pinger:
                 return _failure(ping, request, target, "route", _NO_ROUTE.format(why=route.explanation))
             await _wait(ping.news, RETRY)
             if ping.dial_failed:
-                return _failure(ping, request, target, "session", _NOBODY)
+                return self._no_session(ping, request, target)
         if result is not SendResult.QUEUED:
             why = "no peer leads towards the node."
             return _failure(ping, request, target, "route", _NO_ROUTE.format(why=why))
         ping.sent = True
         return _answered(ping, request, target, await ping.answer)
+
+    def _no_session(self, ping: _Ping, request: schema.SendPing, target: Identifier) -> schema.Ping:
+        peer = self._node.session(target.key, self._clock())
+        text = _LISTED if peer is not None and peer.in_clear else _NOBODY
+        return _failure(ping, request, target, "session", text)
 
 
 async def _wait(news: asyncio.Event, seconds: float) -> None:

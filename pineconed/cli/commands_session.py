@@ -91,6 +91,7 @@ def ping(settings: Settings, to: str, count: int, interval: float, timeout: floa
     Unlike ping(8) this needs no network interface and no permission of the other machine's firewall: the
     daemons talk to each other. A session is begun if there is none. When no answer comes it is told what
     fails: the route (this node knows no way), the session (nobody with this address answers the handshake)
-    or the peer (there is a session, but the node is silent). The exit code is 0 if any echo came back.
+    or the peer (there is a session, but the node is silent). The exit code is 0 if any echo came back, else
+    5, 6 or 7 for the route, the session or the peer. Ctrl-C ends it early and sums up.
     """
     run_pings(settings, PingPlan(node_text(to), count, interval, timeout))

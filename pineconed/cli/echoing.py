@@ -3,7 +3,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -19,13 +18,17 @@ ANSWER_GRACE = 10.0
 
 _REMEDIES: dict[schema.PingFailure, str] = {
     "route": "see 'pineconectl peers', and 'pineconectl routes' for this address",
-    "session": "see that the node runs, and compare the address with its 'pineconectl status'",
+    "session": "see that the node runs, and compare with what 'pineconectl status' shows there",
     "peer": "try again; see 'pineconectl sessions' for when it was last heard",
 }
 
 
 class UnansweredError(ClientError):
-    """Not one echo came back."""
+    """Not one echo came back; `failed` is what the last one failed at."""
+
+    def __init__(self, message: str, failed: schema.PingFailure) -> None:
+        super().__init__(message, _REMEDIES[failed])
+        self.failed = failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +57,38 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_pings(settings: Settings, plan: PingPlan) -> None:
-    """Send all echoes; Ctrl-C ends them early. UnansweredError when not one came back."""
-    client = settings.client(plan.timeout + ANSWER_GRACE)
+    """Send all echoes and sum up, also where Ctrl-C or the daemon's end cuts it short.
+
+    UnansweredError when not one came back.
+    """
     began = time.monotonic()
     echoes: list[schema.Ping] = []
-    with suppress(KeyboardInterrupt):
-        for echo in _exchange(client, plan):
-            if not settings.json:
-                write_text(_head(echo, plan) if not echoes else "")
-                write_text(_line(len(echoes) + 1, echo))
-            echoes.append(echo)
-    if not echoes:
-        return
+    try:
+        _run(settings, plan, echoes)
+    except KeyboardInterrupt:
+        if not echoes:
+            raise
+    finally:
+        if echoes:
+            _sum_up(settings, echoes, time.monotonic() - began)
+    last = echoes[-1]
+    if last.failed is not None and not any(echo.answered for echo in echoes):
+        raise UnansweredError(last.explanation, last.failed)
+
+
+def _run(settings: Settings, plan: PingPlan, echoes: list[schema.Ping]) -> None:
+    for echo in _exchange(settings.client(plan.timeout + ANSWER_GRACE), plan):
+        if not settings.json:
+            write_text(_head(echo, plan) if not echoes else "")
+            write_text(_line(len(echoes) + 1, echo))
+        echoes.append(echo)
+
+
+def _sum_up(settings: Settings, echoes: list[schema.Ping], seconds: float) -> None:
     if settings.json:
         write_json(msgspec.json.encode(_summary(echoes)))
     else:
-        write_text(_tail(_summary(echoes), time.monotonic() - began))
-    last = echoes[-1]
-    if last.failed is not None and not any(echo.answered for echo in echoes):
-        raise UnansweredError(last.explanation, _REMEDIES[last.failed])
+        write_text(_tail(_summary(echoes), seconds))
 
 
 def _exchange(client: AdminClient, plan: PingPlan) -> Iterator[schema.Ping]:

@@ -5,7 +5,9 @@ from enum import IntEnum
 
 import click
 
+from pineconed.admin import schema
 from pineconed.admin.client import ClientError, NoDaemonError, NotPermittedError
+from pineconed.cli.echoing import UnansweredError
 from pineconed.cli.output import OutputError
 from pineconed.cli.units import printable
 
@@ -20,6 +22,16 @@ class ExitCode(IntEnum):
     USAGE = 2
     NO_DAEMON = 3
     NOT_PERMITTED = 4
+    ROUTE_FAILS = 5
+    SESSION_FAILS = 6
+    PEER_FAILS = 7
+
+
+_PING_FAILURES: dict[schema.PingFailure, ExitCode] = {
+    "route": ExitCode.ROUTE_FAILS,
+    "session": ExitCode.SESSION_FAILS,
+    "peer": ExitCode.PEER_FAILS,
+}
 
 
 def failure_of(error: Exception) -> tuple[ExitCode, str] | None:
@@ -39,6 +51,8 @@ def _client_failure(error: Exception) -> tuple[ExitCode, str] | None:
         code = ExitCode.NO_DAEMON
     elif isinstance(error, NotPermittedError):
         code = ExitCode.NOT_PERMITTED
+    elif isinstance(error, UnansweredError):
+        code = _PING_FAILURES[error.failed]
     return code, _line(str(error), error.remedy)
 
 

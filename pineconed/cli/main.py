@@ -32,7 +32,8 @@ from pineconed.cli.settings import Settings, common_options
         "Find out": (ping, routes, address, version),
         "Change": (add_peer, remove_peer, log_level),
     },
-    epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no daemon answers, 4 not permitted.",
+    epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no daemon answers, 4 not permitted; "
+    "of ping also 5 the route fails, 6 the session, 7 the peer.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @common_options(environment=True)

@@ -40,7 +40,7 @@ def session_snapshot(
         return _up(sessions, session, bare, now)
     if prefix in bare.tallies:
         return _bare(prefix, bare.tallies[prefix], now)
-    return None if attempt is None else _dialled(sessions, attempt, now)
+    return None if attempt is None else _dialled(sessions, attempt, bare, now)
 
 
 def _up(sessions: Sessions, session: Session, bare: BarePeers, now: float) -> SessionSnapshot:
@@ -82,12 +82,13 @@ def _bare(prefix: bytes, tally: Tally, now: float) -> SessionSnapshot:
     )
 
 
-def _dialled(sessions: Sessions, attempt: Attempt, now: float) -> SessionSnapshot:
+def _dialled(sessions: Sessions, attempt: Attempt, bare: BarePeers, now: float) -> SessionSnapshot:
     return SessionSnapshot(
         state="dialling" if attempt.held_until == NEVER else "failed",
         address=OVERLAY_PREFIX + attempt.prefix,
         public_key=attempt.dialled if len(attempt.dialled) > KEY_PREFIX_LENGTH else None,
         path=_path(sessions, attempt.prefix, now),
+        in_clear=attempt.prefix in bare.listed,
         waiting=len(attempt.waiting.packets),
         age_seconds=now - attempt.begun_at,
     )

@@ -166,12 +166,12 @@ def test_a_ping_between_them_goes_by_a_session_that_both_show(start: Start) -> N
 def test_a_ping_that_fails_says_at_what(start: Start) -> None:
     one = start("one", "--listen", "tcp://127.0.0.1:0").ready()
     code, text = one.pineconectl("ping", "fd01::1", "-c", "1")
-    assert (code, "the route fails" in text) == (1, True)
+    assert (code, "the route fails" in text) == (5, True)
     two = start("two", "--connect", one.uri).ready()
     wait_until(lambda: are_one_network(one, two), 10, "one network")
     lower = min(one, two, key=lambda daemon: daemon.status().public_key)
     code, text = lower.pineconectl("ping", beyond(lower), "-c", "1", "-W", "1")
-    assert (code, "the session fails" in text) == (1, True)
+    assert (code, "the session fails" in text) == (6, True)
 
 
 def beyond(daemon: Daemon) -> str:

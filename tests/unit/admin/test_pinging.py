@@ -12,7 +12,7 @@ from pineconed.admin.identifier import address_text
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.address import address_of
 from pineconed.overlay.events import DialFailed, EchoAnswered, SessionUp
-from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, FakeDriver, World
+from tests.unit.admin.fakes import BARE_KEY, CHILD_KEY, OWN_KEY, PARENT_KEY, FakeDriver, World
 
 ADDRESS = address_text(CHILD_KEY)
 
@@ -88,6 +88,14 @@ def test_what_fails_is_named(on_ping: Any, way: bool, failed: str, says: str) ->
     answer = ping(world, CHILD_KEY.hex())
     assert (answer.answered, answer.failed, answer.rtt_seconds) == (False, failed, None)
     assert says in answer.explanation
+
+
+def test_a_listed_node_without_sessions_is_named_as_such() -> None:
+    world = World()
+    world.driver.on_ping = no_session
+    answer = ping(world, address_text(BARE_KEY))
+    assert answer.failed == "session"
+    assert "listed under overlay.bare_ipv6" in answer.explanation
 
 
 def test_a_dial_that_failed_is_told_before_the_time_is_over() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import pineconed
 from pineconed.admin import schema
+from pineconed.admin.client import NoDaemonError
 from pineconed.admin.identifier import address_text
 from pineconed.cli.terminal import terminal_text
 from pineconed.cli.view_sessions import sessions_long, sessions_terminal
@@ -299,21 +300,51 @@ def test_ping_that_is_interrupted_sums_up(pineconectl: Pineconectl, monkeypatch:
     assert "\n1 sent, 1 answered, 0% lost, " in result.out
 
 
+def test_ping_that_is_interrupted_before_the_first_echo_tells_nothing(
+    pineconectl: Pineconectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pineconed.cli.echoing.AdminClient.post", interrupt)
+    result = pineconectl("ping", CHILD_KEY.hex())
+    assert (result.code, result.out, result.err.strip()) == (130, "", "")
+
+
+def test_ping_sums_up_when_the_daemon_ends(pineconectl: Pineconectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_: float) -> None:
+        monkeypatch.setattr("pineconed.cli.echoing.AdminClient.post", gone)
+
+    def gone(*_: object) -> None:
+        raise NoDaemonError("no daemon answers", "start it")
+
+    monkeypatch.setattr("pineconed.cli.echoing.time.sleep", end)
+    result = pineconectl("ping", CHILD_KEY.hex())
+    assert (result.code, result.err) == (3, "pineconectl: no daemon answers; start it\n")
+    assert "\n1 sent, 1 answered, 0% lost, " in result.out
+
+
 @pytest.mark.parametrize(
-    ("result", "way", "fails", "remedy"),
+    ("result", "way", "fails", "code", "remedy"),
     [
-        (SendResult.QUEUED, True, "peer", "pineconectl sessions"),
-        (SendResult.NO_ROUTE, True, "route", "pineconectl peers"),
-        (None, False, "route", "pineconectl routes"),
-        (None, True, "session", "see that the node runs"),
+        (SendResult.QUEUED, True, "peer", 7, "pineconectl sessions"),
+        (SendResult.NO_ROUTE, True, "route", 5, "pineconectl peers"),
+        (None, False, "route", 5, "pineconectl routes"),
+        (None, True, "session", 6, "see that the node runs"),
     ],
 )
 def test_ping_without_any_answer_says_what_fails(
-    pineconectl: Pineconectl, world: World, result: SendResult | None, way: bool, fails: str, remedy: str
+    pineconectl: Pineconectl,
+    world: World,
+    result: SendResult | None,
+    way: bool,
+    fails: str,
+    code: int,
+    remedy: str,
 ) -> None:
     world.driver.on_ping, world.node.way = lambda *_: result, way
     run = pineconectl(*ECHO, "-c", "2")
-    assert run.code == 1
+    assert run.code == code
     assert run.out.count(f"no answer: the {fails} fails. ") == 2
     assert "\n2 sent, 0 answered, 100% lost, in " in run.out
     assert run.err.startswith("pineconectl: ")

@@ -69,9 +69,19 @@ def test_a_listed_node_with_a_session_has_one_row() -> None:
 def test_a_listed_node_that_is_dialled_has_one_row() -> None:
     talk = listed()
     talk.wire = lost
-    talk.a.endpoint.sessions.ping(talk.b.key[:15], b"hello", talk.now)
+    talk.ping(talk.a, b"hello")
     [row] = talk.pictures(talk.a)
     assert (row.state, row.in_clear) == ("bare", True)
+
+
+def test_a_listed_node_is_marked_while_it_is_dialled() -> None:
+    talk = Conversation()
+    talk.a.options["bare_ipv6"] = [talk.b.key]
+    talk.restart(talk.a)
+    talk.wire = lost
+    talk.ping(talk.a, b"hello")
+    [row] = talk.pictures(talk.a)
+    assert (row.state, row.in_clear) == ("dialling", True)
 
 
 def test_a_peer_that_is_not_there() -> None:
