@@ -23,7 +23,7 @@ DATA_LENGTH = 16
 RETRY = 1.0
 """Seconds between two looks whether there is a session now; an attempt that failed holds the next one off."""
 
-_NO_ROUTE = "This node knows no way there: {why}"
+_NO_ROUTE = "This node knows no way there. {why}"
 _NOBODY = (
     "No session came about: nobody with this address answered the handshake. The node is off or out of "
     "reach, or knows no sessions (a reference node)."
@@ -99,17 +99,18 @@ class Pinger:
         """As soon as there is a session, the echo and its answer."""
         while (result := self._driver.ping(ping.prefix, ping.data)) is None:
             ping.dialled = True
-            route = self._node.route(target.key, self._clock())
-            if route.method == "none":
-                return _failure(ping, request, target, "route", _NO_ROUTE.format(why=route.explanation))
             await _wait(ping.news, RETRY)
             if ping.dial_failed:
                 return self._no_session(ping, request, target)
         if result is not SendResult.QUEUED:
-            why = "no peer leads towards the node."
-            return _failure(ping, request, target, "route", _NO_ROUTE.format(why=why))
+            return self._no_route(ping, request, target)
         ping.sent = True
         return _answered(ping, request, target, await ping.answer)
+
+    def _no_route(self, ping: _Ping, request: schema.SendPing, target: Identifier) -> schema.Ping:
+        route = self._node.route(target.key, self._clock())
+        why = route.explanation if route.method == "none" else "No peer leads towards the node."
+        return _failure(ping, request, target, "route", _NO_ROUTE.format(why=why))
 
     def _no_session(self, ping: _Ping, request: schema.SendPing, target: Identifier) -> schema.Ping:
         peer = self._node.session(target.key, self._clock())

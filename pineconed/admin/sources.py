@@ -63,7 +63,7 @@ class DriverSource(Protocol):
         """Close this link; nothing happens when it is gone."""
 
     def ping(self, prefix: bytes, data: bytes) -> SendResult | None:
-        """Ask the node whose key begins so for `data` back; None without a session: it is then dialled."""
+        """Ask the node whose key begins so for `data` back; None without a session, which is then dialled."""
 
     def subscribe_sessions(self, callback: Callable[[OverlayEvent], None]) -> None:
         """Call this with all that happens to sessions."""

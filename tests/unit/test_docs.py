@@ -18,6 +18,11 @@ from pineconed.daemon.config import Config
 from pineconed.daemon.config_check import section_of
 from pineconed.daemon.genconf import toml_value
 from pineconed.daemon.main import command as pineconed
+from pineconed.dataplane.counters import DropCause
+from pineconed.overlay.endpoint import EndpointDrop
+from pineconed.overlay.session.drops import SessionDrop
+from pineconed.router.broadcast import BroadcastVerdict
+from pineconed.router.snake import BootstrapVerdict
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -106,6 +111,15 @@ def test_every_call_of_the_admin_api_is_described() -> None:
     described = set(re.findall(r"^\| `([A-Z]+ /v1/\S+)` \|", page("admin-api.md"), re.MULTILINE))
     served = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
     assert described == served | {f"GET {DOCUMENT_PATH}"}
+
+
+def test_every_cause_of_a_drop_is_described() -> None:
+    kinds = (DropCause, EndpointDrop, SessionDrop, BootstrapVerdict, BroadcastVerdict)
+    counted = {cause.value for kind in kinds for cause in kind}
+    counted -= {BootstrapVerdict.STORED, BroadcastVerdict.SEEN}
+    counted |= {"announcement_delayed", "announcement_too_long", "no_free_port"}
+    rows = [line.split(" | ")[0] for line in page("drops.md").splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(counted)
 
 
 def test_every_error_of_the_admin_api_is_described() -> None:

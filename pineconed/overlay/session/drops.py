@@ -49,7 +49,9 @@ class SessionDrop(StrEnum):
 
     PLAINTEXT_UNKNOWN = "plaintext_unknown"
     PLAINTEXT_MALFORMED = "plaintext_malformed"
-    """A batch, super-packet or echo from the peer that does not add up."""
+    """A batch or super-packet from the peer that does not add up."""
+    ECHO_UNEXPECTED = "echo_unexpected"
+    """An echo reply that was not asked for, or came too late or twice."""
     IN_FOREIGN_SOURCE = "in_foreign_source"
     """The source of a packet is not the address of the peer that sent it."""
     IN_FOREIGN_DESTINATION = "in_foreign_destination"

@@ -4,6 +4,7 @@
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import EchoAnswered
 from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.plaintext import Kind
 from pineconed.overlay.session.session import Session
 
@@ -40,13 +41,15 @@ class Echoes:
         self._context.send_inside(session, _REPLY + plaintext[1:], now)
 
     def handle_reply(self, session: Session, plaintext: bytes, now: float) -> None:
-        """Take the time of a reply; one that was not asked for, or is late, is nothing."""
+        """Take the time of a reply that was asked for."""
         data = plaintext[1:]
         sent_at, told = self._pending.pop((session.prefix, data), (None, False))
-        if sent_at is not None:
-            session.tally.rtt = now - sent_at
-            if told:
-                self._context.events.append(EchoAnswered(session.peer_key, data, now - sent_at))
+        if sent_at is None:
+            self._context.drop(SessionDrop.ECHO_UNEXPECTED, session)
+            return
+        session.tally.rtt = now - sent_at
+        if told:
+            self._context.events.append(EchoAnswered(session.peer_key, data, now - sent_at))
 
     def _expect(self, session: Session, data: bytes, now: float, *, told: bool) -> None:
         if len(self._pending) >= MAX_PENDING:

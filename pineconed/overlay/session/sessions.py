@@ -22,6 +22,7 @@ from pineconed.overlay.session.upkeep import Upkeep
 from pineconed.overlay.session.waiting import Outgoing
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
+from pineconed.wire.keys import KEY_PADDING
 
 
 class Sessions:
@@ -77,12 +78,16 @@ class Sessions:
         self.dialler.dial(prefix, packet, now)
 
     def ping(self, prefix: bytes, data: bytes, now: float) -> SendResult | None:
-        """Ask the peer for `data` back; None without a session, which is then dialled."""
+        """Ask the peer for `data` back; None without a session, which is then dialled if there is a way."""
         session = self.newest.get(prefix)
-        if session is None or now >= session.expires_at:
-            self.dialler.redial(prefix, now)
-            return None
-        return self._echoes.ping(session, data, now)
+        if session is not None and now < session.expires_at:
+            return self._echoes.ping(session, data, now)
+        known = self.context.known
+        key = known.key_of(prefix) or prefix + KEY_PADDING
+        if self.context.forwarder.first_hop_type(key, known.coords(prefix, now), now) is None:
+            return SendResult.NO_ROUTE
+        self.dialler.redial(prefix, now)
+        return None
 
     def tell_move(self, now: float) -> None:
         """Our coords have changed: let the peers know."""

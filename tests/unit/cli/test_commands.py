@@ -329,7 +329,7 @@ def test_ping_sums_up_when_the_daemon_ends(pineconectl: Pineconectl, monkeypatch
     [
         (SendResult.QUEUED, True, "peer", 7, "pineconectl sessions"),
         (SendResult.NO_ROUTE, True, "route", 5, "pineconectl peers"),
-        (None, False, "route", 5, "pineconectl routes"),
+        (SendResult.NO_ROUTE, False, "route", 5, "pineconectl routes"),
         (None, True, "session", 6, "see that the node runs"),
     ],
 )

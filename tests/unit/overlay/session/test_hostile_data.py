@@ -113,6 +113,7 @@ def test_a_packet_from_another_address_than_the_peers_is_not_delivered() -> None
         "in_foreign_destination": 2,
         "plaintext_malformed": 3,
         "plaintext_unknown": 1,
+        "echo_unexpected": 1,
         "rekey_refused": 4,
     }
     assert {cause.value: number for cause, number in talk.b.session.tally.drops.items()} == talk.b.drops

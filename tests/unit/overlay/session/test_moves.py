@@ -3,6 +3,7 @@
 
 import pytest
 
+from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import EchoAnswered, SessionDown
 from pineconed.overlay.session.session import NEVER
 from tests.unit.overlay.conversation import (
@@ -286,6 +287,23 @@ def test_ping() -> None:
     assert answered.seconds == pytest.approx(2 * LATENCY)
     assert talk.b.inbox == []
     assert not talk.b.session.carried_packets
+
+
+def test_a_ping_without_a_way_dials_nobody() -> None:
+    talk = Conversation()
+    talk.a.table.remove_peer(1)
+    assert talk.ping(talk.a, b"one") is SendResult.NO_ROUTE
+    assert talk.pictures(talk.a) == []
+
+
+def test_replies_that_nobody_asked_for_are_counted() -> None:
+    talk = Conversation()
+    talk.establish()
+    talk.b.endpoint.sessions.context.send_inside(talk.b.session, b"\x02news", talk.now)
+    talk._after(talk.b)
+    talk.run(1.0)
+    assert talk.a.drops == {"echo_unexpected": 1}
+    assert talk.a.session.tally.drops == {"echo_unexpected": 1}
 
 
 def test_old_pings_are_forgotten() -> None:
