@@ -37,6 +37,7 @@ class Program(ABC):
 
     name: str
     encrypts = True
+    """Whether packets are encrypted on the links."""
     relays = True
     """Whether it works through a host in the middle."""
 

@@ -2,7 +2,7 @@
 """Tables of what was measured, on the terminal and in files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -37,13 +37,19 @@ def medians(rounds: Mapping[str, Sequence[Figures]]) -> Medians:
     }
 
 
-def table(title: str, found: Medians) -> str:
-    """One row for each program, then one for each ratio of ours to another's, as Markdown."""
-    head = ["", *COLUMNS.values()]
-    rows = [[name, *(number(getattr(of, column)) for column in COLUMNS)] for name, of in found.items()]
+def table(title: str, found: Medians, encrypting: Collection[str]) -> str:
+    """One row for each program, then one for each ratio of ours to another's, as Markdown.
+
+    `encrypting` names the programs that encrypt packets.
+    """
+    head = ["", "encrypts", *COLUMNS.values()]
+    rows = [
+        [name, "yes" if name in encrypting else "no", *(number(getattr(of, column)) for column in COLUMNS)]
+        for name, of in found.items()
+    ]
     if OURS in found:
         rows += [
-            [f"{OURS} ÷ {name}", *(ratio(found[OURS], of, column) for column in COLUMNS)]
+            [f"{OURS} ÷ {name}", "", *(ratio(found[OURS], of, column) for column in COLUMNS)]
             for name, of in found.items()
             if name != OURS
         ]

@@ -53,7 +53,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes")
     parser.add_argument("--hosts", type=int, action="append", choices=[2, 3], help="length of the line")
-    parser.add_argument("--only", action="append", help="measure only these programs")
+    names = [program.name for program in ALL]
+    parser.add_argument("--only", action="append", choices=names, help="measure only these programs")
     parser.add_argument("--output", type=Path, default=Path("build/bench"), help="where the tables are saved")
     return parser.parse_args()
 
@@ -71,7 +72,8 @@ def main() -> int:
         for count in options.hosts or [2, 3]:
             able = [program for program in programs if count == 2 or program.relays]
             results[f"{count} hosts in a line"] = rounds_of(able, count, packets, options)
-    tables = "\n".join(table(title, medians(rounds)) for title, rounds in results.items())
+    encrypting = {program.name for program in programs if program.encrypts}
+    tables = "\n".join(table(title, medians(rounds), encrypting) for title, rounds in results.items())
     print(tables)
     save(options.output, tables, results)
     return 0
