@@ -13,8 +13,8 @@ from pineconed.wire.errors import CodecError
 PAUSE = 1.0
 """Seconds from a renewal that failed to the next."""
 
-MIN_INTERVAL = 0.2
-"""Seconds between two renewals that a peer may ask for; they cost as much as any handshake."""
+MAX_IN_TIME = 12
+"""Renewals that a peer may ask for in the time after which one is due; they cost as much as any handshake."""
 
 _REKEY = bytes((Kind.REKEY,))
 
@@ -82,9 +82,9 @@ class Rekeying:
         context = self._context
         answer = session.rekey_answer
         if answer is None or answer.init != init:
-            if now - session.rekey_answered_at < MIN_INTERVAL:
+            if now - session.tally.rekey_answered_at < context.party.timing.rekey_after / MAX_IN_TIME:
                 raise CodecError("too many renewals")
-            session.rekey_answered_at = now
+            session.tally.rekey_answered_at = now
             own_coords = context.forwarder.source_coords
             index = context.indices.draw()
             new = Answer(context.party, session.peer_key, init, index, own_coords, now, inside=True)

@@ -46,7 +46,8 @@ class Tally:
     """What is counted and noticed of a peer; a session hands it on to the one that takes its place.
 
     `since`, `last_heard`, `last_packet` (an IP packet, either way) and `last_echo` (a request of the peer or
-    of our operator) are in seconds, `rtt` is the last round trip in seconds, None before the first.
+    of our operator) and `rekey_answered_at` (a renewal that the peer began) are in seconds, `rtt` is the last
+    round trip in seconds, None before the first.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Tally:
         "last_echo",
         "last_heard",
         "last_packet",
+        "rekey_answered_at",
         "rtt",
         "rx_bytes",
         "rx_packets",
@@ -65,6 +67,7 @@ class Tally:
     def __init__(self, now: float) -> None:
         self.since = self.last_heard = now
         self.last_packet = self.last_echo = -NEVER
+        self.rekey_answered_at = -NEVER
         self.rtt: float | None = None
         self.tx_packets = self.tx_bytes = self.rx_packets = self.rx_bytes = 0
         self.drops: dict[SessionDrop, int] = {}
@@ -129,7 +132,6 @@ class Session:
         "proven_at",
         "rekey",
         "rekey_answer",
-        "rekey_answered_at",
         "rekey_at",
         "remote_index",
         "sent",
@@ -170,7 +172,6 @@ class Session:
         self.rekey_at = now + (timing.rekey_after - early if self.initiator else timing.responder_rekey_after)
         self.rekey: Initiation | None = None
         self.rekey_answer: Answer | None = None
-        self.rekey_answered_at = -NEVER
         self.answer: Answer | None = None
         """As responder: what repeats of the CONFIRM are compared with, for a while."""
 

@@ -244,12 +244,27 @@ def test_a_peer_cannot_have_us_compute_renewals_at_will() -> None:
     talk.run(1.0)
     assert talk.b.drops == {"rekey_refused": 19}
     for _ in range(3):
+        talk.run(9.0)
         init = Initiation(party, rng.getrandbits(32), talk.now).message
         context.send_inside(talk.a.session, b"\x04" + init, talk.now)
         talk._after(talk.a)
         talk.run(1.0)
     assert talk.b.drops == {"rekey_refused": 19}
     assert len(talk.b.endpoint.sessions.context.indices.owners) == 2
+
+
+def test_a_peer_cannot_have_us_renew_what_was_just_renewed() -> None:
+    """Each renewal makes a new session, by which the next one may be asked for."""
+    talk = Conversation()
+    talk.establish()
+    rekeying = talk.a.endpoint.sessions._rekeying
+    for _ in range(30):
+        if talk.a.session.rekey is None:
+            rekeying.begin(talk.a.session, talk.now)
+            talk._after(talk.a)
+        talk.run(0.5)
+    assert talk.b.endpoint.sessions.counts()["sessions"] == 3
+    assert talk.b.drops["rekey_refused"] > 4
 
 
 def test_a_renewal_is_for_the_same_node_only() -> None:
