@@ -15,7 +15,13 @@ from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.session import Agreement, Session
 
 HALF_OPEN_LIFETIME = 10.0
-"""Seconds for which a handshake waits for CONFIRM, and for which a CONFIRM is answered again."""
+"""Seconds for which an INIT, and then a CONFIRM, is answered again in the same way."""
+
+CONFIRM_WITHIN = 7.0
+"""Seconds after the RESPONSE within which a CONFIRM is believed.
+
+Less than the initiator waits after it: one that is held back on its way makes no session that only we have.
+"""
 
 
 class Answer:
@@ -26,10 +32,10 @@ class Answer:
     """
 
     __slots__ = (
-        "_begun_at",
         "_handshake",
         "_party",
         "_remote_index",
+        "begun_at",
         "confirm",
         "expires_at",
         "index",
@@ -62,7 +68,7 @@ class Answer:
         self.confirm: bytes | None = None
         self.session: Session | None = None
         self._party = party
-        self._begun_at = now
+        self.begun_at = now
         self._remote_index = decode_header(init)[1]
         self._handshake: Handshake | None = party.handshake(init, source_key, initiator=False)
         self._handshake.read_message(init[HEADER_LENGTH:])
@@ -88,12 +94,12 @@ class Answer:
         forgotten, and no other CONFIRM is read.
         """
         party = self._party
-        if self._handshake is None or now >= self.expires_at:
+        if self._handshake is None or now >= self.begun_at + CONFIRM_WITHIN:
             raise NoiseError("CONFIRM of a handshake that is over")
         handshake = self._handshake.copy()
         payload = handshake.read_message(message[HEADER_LENGTH:])
         items = party.check(payload, handshake.remote_static, self.source_key)
-        agreement = Agreement(party, handshake, items, self.index, self._remote_index, self._begun_at)
+        agreement = Agreement(party, handshake, items, self.index, self._remote_index, self.begun_at)
         self.session = Session(agreement, now)
         self._handshake = None
         self.confirm = message

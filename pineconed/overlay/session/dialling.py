@@ -8,11 +8,13 @@ The flow: `dial` begins an attempt and keeps the packet; `handle_timer` sends IN
 
 from pineconed.overlay.address import OVERLAY_PREFIX
 from pineconed.overlay.events import DialFailed
+from pineconed.overlay.session.admission import Admission
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.drops import SessionDrop
-from pineconed.overlay.session.initiation import MAX_RESPONSES, Initiation, Response
+from pineconed.overlay.session.initiation import Initiation, Response
 from pineconed.overlay.session.message import HEADER_LENGTH, decode_header, pad_init
 from pineconed.overlay.session.party import Party
+from pineconed.overlay.session.port_budget import PortBudget
 from pineconed.overlay.session.session import NEVER, Session
 from pineconed.overlay.session.timers import Timers
 from pineconed.overlay.session.waiting import Outgoing, WaitingPackets, WaitingTotal
@@ -24,6 +26,13 @@ HOLD_OFF = 1.0
 
 MAX_ATTEMPTS = 1024
 
+DIAL_REPEATS = tuple(number / 2 for number in range(15))
+"""Seconds after its beginning at which an attempt sends its INIT, always the same bytes.
+
+Often, because of several that nobody can tell apart a node that is flooded reads first the one that it got
+most often (`admission`).
+"""
+
 _CONFIRM_ROOM = 256
 """Bytes that CONFIRM takes at most beside coords and packet."""
 
@@ -34,6 +43,8 @@ class Attempt(Initiation):
     `dialled` is as much of the peer's key as is known. `carried` is the packet that CONFIRM holds.
     `held_until` is set when it has failed.
     """
+
+    repeats = DIAL_REPEATS
 
     __slots__ = ("carried", "dialled", "held_until", "prefix", "timer_at", "waiting")
 
@@ -56,6 +67,7 @@ class Dialler:
         self.timers: Timers[Attempt] = Timers()
         self._context = context
         self._total = WaitingTotal()
+        self._responses: Admission[tuple[bytes, bytes]] = Admission(PortBudget())
 
     def dial(self, prefix: bytes, packet: Outgoing, now: float) -> None:
         """Have a packet wait for a session with the node whose key begins so."""
@@ -73,23 +85,44 @@ class Dialler:
         if prefix not in self.attempts:
             self._begin(prefix, now)
 
-    def handle_response(self, source_key: bytes, message: bytes, now: float) -> None:
-        """Try a RESPONSE that came as a frame's payload, with the free checks first."""
+    def handle_response(self, source_key: bytes, message: bytes, port: int, now: float) -> None:
+        """Try a RESPONSE that came as a frame's payload by `port`, with the free checks first.
+
+        The rest is done now or when the budget allows.
+        """
         context = self._context
-        attempt = context.indices.owners.get(decode_header(message)[1])
-        if not isinstance(attempt, Attempt) or attempt.session is not None:
+        attempt = self._asker(message)
+        if attempt is None:
             context.drop(SessionDrop.RESPONSE_UNEXPECTED)
         elif not source_key.startswith(attempt.dialled):
             context.drop(SessionDrop.RESPONSE_FOREIGN_KEY)
-        elif attempt.tried >= MAX_RESPONSES:
-            context.drop(SessionDrop.RESPONSE_OVER_LIMIT)
         else:
+            if self._responses.offer(port, source_key + message, (source_key, message), now):
+                context.drop(SessionDrop.RESPONSE_OVER_BUDGET)
+            self.try_admitted(now, port)
+
+    def try_admitted(self, now: float, port: int | None = None) -> None:
+        """Try the RESPONSEs, by `port` if it is given, whose turn it is."""
+        for (source_key, message), _ in self._responses.admitted(now, port):
+            attempt = self._asker(message)
+            if attempt is None:
+                self._context.drop(SessionDrop.RESPONSE_UNEXPECTED)
+                continue
             try:
                 response = attempt.read_response(source_key, message)
             except CodecError as error:
-                context.refuse(SessionDrop.RESPONSE_REFUSED, source_key, str(error), now)
+                self._context.refuse(SessionDrop.RESPONSE_REFUSED, source_key, str(error), now)
             else:
                 self._confirm(attempt, response, now)
+
+    def deadline(self) -> float:
+        """When something is due: an attempt, or RESPONSEs that waited."""
+        return min(self.timers.deadline(), self._responses.deadline())
+
+    def _asker(self, message: bytes) -> Attempt | None:
+        """The attempt that a RESPONSE is to, if it still wants one; CodecError when it is cut off."""
+        owner = self._context.indices.owners.get(decode_header(message)[1])
+        return owner if isinstance(owner, Attempt) and owner.session is None else None
 
     def settle(self, session: Session) -> None:
         """A session with this peer is proven: send what waits; an attempt that led to it is over."""
@@ -139,7 +172,7 @@ class Dialler:
         attempt.carried = self._first_that_fits(attempt, response, len(own_coords))
         session = attempt.accept(response, own_coords, attempt.carried, now)
         if response.items.coords is not None:
-            context.known.learn(session.peer_key, response.items.coords, now)
+            context.known.learn_late(session.peer_key, response.items.coords, attempt.begun_at, now)
         self._send(attempt, now)
 
     def _first_that_fits(self, attempt: Attempt, response: Response, coords_length: int) -> bytes | None:

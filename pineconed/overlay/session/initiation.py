@@ -2,6 +2,7 @@
 """A handshake as the initiator has it: INIT, the RESPONSE that is believed, CONFIRM."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pineconed.overlay.icmpv6 import MIN_MTU
 from pineconed.overlay.noise.errors import NoiseError
@@ -12,16 +13,16 @@ from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.session import NEVER, Agreement, Session
 
 REPEATS = (0.0, 0.5, 1.5, 3.5)
-"""Seconds after its beginning at which an attempt sends its INIT."""
+"""Seconds after its beginning at which a renewal sends its INIT."""
 
 FAILS_AFTER = 7.5
-"""Seconds after its beginning at which an attempt ends if no session is proven."""
+"""Seconds after which a handshake ends: from its beginning if nobody has answered, else from CONFIRM."""
 
 CONFIRM_REPEATS = (0.5, 1.0, 2.0)
 """Seconds after the first CONFIRM at which it is sent again."""
 
 MAX_RESPONSES = 8
-"""RESPONSEs that an attempt tries at most."""
+"""RESPONSEs that a renewal, where only the peer can send any, tries at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Initiation:
     `message` is the INIT without padding. `session` is there, not yet proven, and `confirm` is what was sent,
     as soon as a RESPONSE was believed.
     """
+
+    repeats: ClassVar[tuple[float, ...]] = REPEATS
 
     __slots__ = (
         "_handshake",
@@ -101,10 +104,10 @@ class Initiation:
 
     def due(self) -> float:
         """When something is to be sent next, or the attempt fails."""
-        fails_at = self.begun_at + FAILS_AFTER
+        fails_at = self._fails_at()
         if self.session is None:
-            if self.inits_sent < len(REPEATS):
-                return self.begun_at + REPEATS[self.inits_sent]
+            if self.inits_sent < len(self.repeats):
+                return self.begun_at + self.repeats[self.inits_sent]
         elif self.confirms_sent <= len(CONFIRM_REPEATS):
             return min(self.confirmed_at + (0.0, *CONFIRM_REPEATS)[self.confirms_sent], fails_at)
         return fails_at
@@ -119,4 +122,7 @@ class Initiation:
 
     def failed(self, now: float) -> bool:
         """Whether its time is up."""
-        return now >= self.begun_at + FAILS_AFTER
+        return now >= self._fails_at()
+
+    def _fails_at(self) -> float:
+        return (self.begun_at if self.session is None else self.confirmed_at) + FAILS_AFTER

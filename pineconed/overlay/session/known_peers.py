@@ -50,6 +50,18 @@ class KnownPeers:
             known = self._renew(public_key, encoded_coords)
         known.learned_at = now
 
+    def learn_late(self, public_key: bytes, encoded_coords: bytes, asked_at: float, now: float) -> None:
+        """Note where a peer said that it is in a handshake message that may have been held back on its way.
+
+        It was written after `asked_at`. If something else was proved since, nobody can tell which is newer:
+        then neither counts, and the way is along the snake until the peer is heard again.
+        """
+        known = self._peers.get(public_key[:KEY_PREFIX_LENGTH])
+        if known is None or known.coords is None or known.learned_at < asked_at:
+            self.learn(public_key, encoded_coords, now)
+        elif known.encoded != encoded_coords:
+            self.forget_coords(known.public_key[:KEY_PREFIX_LENGTH])
+
     def forget_coords(self, prefix: bytes) -> None:
         """The peer is not where it was; its key stays known."""
         if known := self._peers.get(prefix):

@@ -5,6 +5,9 @@ An INIT proves nothing: it is answered, within a budget, and touches nothing of 
 believed proves the session at once.
 """
 
+from typing import NamedTuple
+
+from pineconed.overlay.session.admission import Admission
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.drops import SessionDrop
@@ -19,6 +22,14 @@ from pineconed.overlay.session.session import Session
 from pineconed.wire.errors import CodecError
 
 
+class _Init(NamedTuple):
+    """An INIT without padding, and what its frame claims."""
+
+    source_key: bytes
+    source_coords: bytes
+    message: bytes
+
+
 class Responder:
     """The handshakes that wait for CONFIRM."""
 
@@ -26,12 +37,15 @@ class Responder:
         self.half_open = HalfOpenTable(context.indices, context.drops)
         self._context = context
         self._lifecycle = lifecycle
-        self._budget = PortBudget()
+        self._admission: Admission[_Init] = Admission(PortBudget())
 
     def handle_init(
         self, source_key: bytes, source_coords: bytes, message: bytes, port: int, now: float
     ) -> None:
-        """Answer an INIT that came by the peering at `port`; a repeated one gets the same answer again."""
+        """Answer an INIT that came by the peering at `port`, now or when the budget allows.
+
+        One that was answered gets the same answer again.
+        """
         context = self._context
         if len(message) != INIT_LENGTH:
             context.drop(SessionDrop.MESSAGE_MALFORMED)
@@ -44,13 +58,23 @@ class Responder:
         if answer is not None:
             answer.repeated = True
             context.post(source_key, None, answer.response, now)
-        elif not self._budget.allow(port, now):
+            return
+        if self._admission.offer(port, source_key + init, _Init(source_key, source_coords, init), now):
             context.drop(SessionDrop.INIT_OVER_BUDGET)
-        else:
-            self._answer(source_key, source_coords, init, now)
+        self.answer_admitted(now, port)
 
-    def _answer(self, source_key: bytes, source_coords: bytes, init: bytes, now: float) -> None:
+    def answer_admitted(self, now: float, port: int | None = None) -> None:
+        """Answer the INITs, by `port` if given, whose turn it is; along the snake if they came again."""
+        for init, repeated in self._admission.admitted(now, port):
+            self._answer(init, b"" if repeated else init.source_coords, now)
+
+    def deadline(self) -> float:
+        """When `answer_admitted` is due; infinity if never."""
+        return self._admission.deadline()
+
+    def _answer(self, asked: _Init, coords: bytes, now: float) -> None:
         context = self._context
+        source_key, init = asked.source_key, asked.message
         party, index, own_coords = context.party, context.indices.draw(), context.forwarder.source_coords
         try:
             answer = Answer(party, source_key, init, index, own_coords, now)
@@ -58,7 +82,7 @@ class Responder:
             context.refuse(SessionDrop.INIT_REFUSED, source_key, str(error), now)
             return
         self.half_open.add(answer)
-        context.post(source_key, usable_coords(source_coords), answer.response, now)
+        context.post(source_key, usable_coords(coords), answer.response, now)
 
     def handle_confirm(self, source_key: bytes, message: bytes, now: float) -> None:
         """Read a CONFIRM that came as a frame's payload; a repeated one is only answered again."""
@@ -72,7 +96,7 @@ class Responder:
         elif answer.session is None:
             self._believe(answer, message, now)
         elif message == answer.confirm:
-            context.send_inside(answer.session, KEEPALIVE, now)
+            context.send_inside(answer.session, KEEPALIVE, now, along_snake=True)
         else:
             context.drop(SessionDrop.CONFIRM_UNEXPECTED)
 
@@ -87,7 +111,7 @@ class Responder:
         session.answer = answer
         self._lifecycle.adopt(session, now, answer.round_trip(now))
         if items.coords is not None and session.is_newest:
-            context.known.learn(session.peer_key, items.coords, now)
+            context.known.learn_late(session.peer_key, items.coords, answer.begun_at, now)
         context.send_inside(session, KEEPALIVE, now)
         self._deliver_first(session, items, now)
 

@@ -65,7 +65,7 @@ class Sessions:
         if message_type == MessageType.INIT:
             self._responder.handle_init(source_key, source_coords, message, port, now)
         elif message_type == MessageType.RESPONSE:
-            self.dialler.handle_response(source_key, message, now)
+            self.dialler.handle_response(source_key, message, port, now)
         elif message_type == MessageType.CONFIRM:
             self._responder.handle_confirm(source_key, message, now)
         elif message_type == MessageType.UNKNOWN:
@@ -106,6 +106,8 @@ class Sessions:
     def handle_timer(self, now: float) -> None:
         """Do all that is due."""
         self._responder.half_open.expire(now)
+        self._responder.answer_admitted(now)
+        self.dialler.try_admitted(now)
         if now >= self._upkeep.tell_deadline():
             self._upkeep.tell_some(now)
         for attempt in self.dialler.timers.due(now):
@@ -119,8 +121,9 @@ class Sessions:
         """When `handle_timer` is due at the latest; infinity if never."""
         return min(
             self.context.timers.deadline(),
-            self.dialler.timers.deadline(),
+            self.dialler.deadline(),
             self._responder.half_open.deadline(),
+            self._responder.deadline(),
             self._upkeep.tell_deadline(),
         )
 

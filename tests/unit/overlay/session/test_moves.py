@@ -60,7 +60,7 @@ def test_a_hint_is_followed_once_in_five_seconds() -> None:
         talk.send(talk.a, talk.a.packet(number))
         talk.run(0.1)
     inits = times(talk, talk.a, INIT)
-    assert [round(when - inits[0], 6) for when in inits] == [0.0, 0.5, 1.5, 3.5, 8.9, 9.4]
+    assert [round(when - inits[0], 6) for when in inits] == [n / 2 for n in range(15)] + [8.9, 9.4, 9.9]
     assert talk.a.drops["hint_ignored"] > 80
 
 
@@ -76,10 +76,7 @@ def test_a_silent_peer_is_asked_looked_for_and_dialled() -> None:
         (0.0, DATA),
         (3.0, DATA),
         (6.0, DATA),
-        (9.0, INIT),
-        (9.5, INIT),
-        (10.5, INIT),
-        (12.5, INIT),
+        *((9 + n / 2, INIT) for n in range(15)),
     ]
     assert frames[0][1].destination == (2,)
     assert all(frame.destination == () for _, frame in frames[1:])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Timers, budgets, what is known of peers, what waits: the bounded tables by themselves."""
 
+from collections import deque
 from dataclasses import dataclass
 from random import Random
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pineconed.overlay.session.admission import MAX_REMEMBERED, MAX_WAITING, Admission
 from pineconed.overlay.session.indices import Indices
 from pineconed.overlay.session.known_peers import MAX_KNOWN, KnownPeers, usable_coords
 from pineconed.overlay.session.port_budget import PortBudget
@@ -218,3 +220,109 @@ def test_times_that_were_put_off_do_not_pile_up() -> None:
         timers.arm(items[step % 10], 1000.0 - step / 2)
     assert len(timers._heap) <= 84
     assert timers.deadline() == 1000 - 999 / 2
+
+
+# Admission
+
+
+def _names(admission: Admission[bytes], now: float) -> list[bytes]:
+    return [name for name, _ in admission.admitted(now)]
+
+
+def test_whatever_comes_is_admitted_at_once_while_the_budget_lasts() -> None:
+    admission: Admission[bytes] = Admission(PortBudget(200))
+    for number in range(200):
+        name = number.to_bytes(2)
+        assert admission.offer(1, name, name, 10.0) is None
+        assert _names(admission, 10.0) == [name]
+    assert admission.offer(1, b"late", b"late", 10.0) is None
+    assert _names(admission, 10.0) == []
+    assert admission.deadline() == pytest.approx(10.005)
+    assert _names(admission, admission.deadline()) == [b"late"]
+    assert admission.deadline() == NEVER
+
+
+def test_what_has_come_most_often_is_admitted_first_then_what_came_first() -> None:
+    admission: Admission[bytes] = Admission(PortBudget(2))
+    for name in (b"a", b"b"):
+        admission.offer(1, name, name, 10.0)
+    assert _names(admission, 10.0) == [b"a", b"b"]
+    for name in (b"c", b"d", b"e", b"d"):
+        admission.offer(1, name, name, 10.0)
+    assert list(admission.admitted(10.5)) == [(b"d", True)]
+    assert list(admission.admitted(11.0)) == [(b"c", False)]
+    assert list(admission.admitted(11.5)) == [(b"e", False)]
+
+
+def test_few_wait_and_the_one_that_came_least_often_makes_room() -> None:
+    admission: Admission[bytes] = Admission(PortBudget(1))
+    admission.offer(1, b"", b"", 10.0)
+    assert _names(admission, 10.0) == [b""]
+    for number in range(MAX_WAITING):
+        assert admission.offer(1, bytes([number]), bytes([number]), 10.0) is None
+    assert admission.offer(1, b"new", b"new", 10.0) == b"new"
+    assert admission.offer(1, b"new", b"new", 10.5) == bytes([MAX_WAITING - 1])
+    assert _names(admission, 11.0) == [b"new"]
+
+
+def test_what_is_remembered_of_a_flood_is_bounded() -> None:
+    admission: Admission[int] = Admission(PortBudget(200))
+    for port in (1, 2, 3):
+        for number in range(4 * MAX_REMEMBERED // port):
+            admission.offer(port, number.to_bytes(4), number, 10.0)
+    assert sum(len(at.counted) for at in admission._ports.values()) <= MAX_REMEMBERED * 2
+    assert sum(len(at.waiting) for at in admission._ports.values()) == 3 * MAX_WAITING
+    admission.offer(4, b"", 0, 12.0)
+    for _ in range(400):
+        list(admission.admitted(admission.deadline()) if admission.deadline() < NEVER else ())
+    admission.offer(5, b"", 0, 50.0)
+    assert list(admission._ports) == [5]
+
+
+@pytest.mark.parametrize("together", [1, 50, 100, 200, 400, 800, 1600])
+@pytest.mark.parametrize("lead", [0.0, 4.0, 20.0])
+def test_no_way_to_send_a_thousand_a_second_keeps_an_attempt_out(together: int, lead: float) -> None:
+    """The attacker sees what was read, and goes on only with the others, so many of them in turn."""
+    admission: Admission[int] = Admission(PortBudget(200))
+    mine: deque[int] = deque(range(together))
+    serial, now, begun_at = together, 10.0, 10.0 + lead
+    genuine = -1
+    while now < begun_at + 7.5:
+        if now >= begun_at and (now - begun_at) % 0.5 < 0.001:
+            admission.offer(1, b"genuine", genuine, now)
+        mine.append(mine.popleft())
+        admission.offer(1, mine[-1].to_bytes(4), mine[-1], now)
+        for read, _ in admission.admitted(now):
+            if read == genuine:
+                print(f"read after {now - begun_at:.2f} s against {together} at a time, {lead} s before")
+                return
+            mine.remove(read)
+            mine.append(serial)
+            serial += 1
+        now = round(now + 0.001, 6)
+    pytest.fail("never read")
+
+
+def test_hundreds_of_ports_have_their_share_too() -> None:
+    budget = PortBudget(200)
+    for port in range(250):
+        budget.allow(port, 10.0)
+    granted = 0
+    for step in range(1, 41):
+        granted += sum(budget.allow(port, 10 + step / 10) for port in range(250))
+    assert 600 <= granted <= 200 * 4 + 250
+
+
+def test_coords_of_a_message_that_may_have_been_held_back() -> None:
+    known = KnownPeers()
+    known.learn_late(KEY, encode_coords((1,)), 90.0, 100.0)
+    assert known.coords(KEY[:15], 100.0) == (1,)
+    known.learn_late(KEY, encode_coords((2,)), 101.0, 102.0)
+    assert known.coords(KEY[:15], 102.0) == (2,)
+    known.learn_late(KEY, encode_coords((2,)), 101.0, 103.0)
+    assert known.coords(KEY[:15], 103.0) == (2,)
+    known.learn_late(KEY, encode_coords((1,)), 101.0, 104.0)
+    assert known.coords(KEY[:15], 104.0) is None
+    assert known.key_of(KEY[:15]) == KEY
+    known.learn_late(KEY, encode_coords((3,)), 101.0, 105.0)
+    assert known.coords(KEY[:15], 105.0) == (3,)
