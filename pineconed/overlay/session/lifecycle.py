@@ -25,6 +25,7 @@ class Lifecycle:
             context.events.append(SessionUp(session.peer_key, session.cipher.name, session.initiator))
         else:
             session.tally = current.tally
+            session.hinted_at = current.hinted_at
         for evicted in context.table.add(session, now):
             self._clear(evicted, "made room for another")
         session.tally.last_heard = now
