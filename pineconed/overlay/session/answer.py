@@ -27,8 +27,9 @@ Less than the initiator waits after it: one that is held back on its way makes n
 class Answer:
     """One INIT and the RESPONSE to it. CodecError when the INIT, header and Noise message, is refused.
 
-    An INIT proves nothing, so nothing else of ours changes by it. `confirm` and `session` are there once a
-    CONFIRM was believed. `inside` tells the renewal of a session, all of which comes by that session.
+    An INIT proves nothing, so nothing else of ours changes by it. `times_sent` and `sent_at` tell how often
+    `response` was sent, and to a stranger when last. `confirm` and `session` are there once a CONFIRM was
+    believed. `inside` tells the renewal of a session, all of which comes by that session.
     """
 
     __slots__ = (
@@ -41,10 +42,11 @@ class Answer:
         "index",
         "init",
         "inside",
-        "repeated",
         "response",
+        "sent_at",
         "session",
         "source_key",
+        "times_sent",
     )
 
     def __init__(
@@ -62,9 +64,9 @@ class Answer:
         self.init = init
         self.source_key = source_key
         self.inside = inside
+        self.times_sent = 0
+        self.sent_at = now
         self.expires_at = now + HALF_OPEN_LIFETIME
-        self.repeated = False
-        """Whether RESPONSE was sent more than once."""
         self.confirm: bytes | None = None
         self.session: Session | None = None
         self._party = party
@@ -85,7 +87,7 @@ class Answer:
 
     def round_trip(self, now: float) -> float | None:
         """Seconds from RESPONSE to CONFIRM; None if it was repeated, as then nobody can tell."""
-        return None if self.repeated else now - self._begun_at
+        return None if self.times_sent > 1 else now - self.begun_at
 
     def read_confirm(self, message: bytes, now: float) -> tuple[Session, Items]:
         """The session that CONFIRM makes, and what the initiator tells; CodecError when it is refused.

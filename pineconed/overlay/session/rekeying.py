@@ -91,8 +91,7 @@ class Rekeying:
             if answer is not None:
                 context.indices.release(answer)
             answer = session.rekey_answer = context.indices.owners[index] = new
-        else:
-            answer.repeated = True
+        answer.times_sent += 1
         self._send(session, answer.response, now)
 
     def _finish(self, answer: Answer, message: bytes, now: float) -> None:

@@ -19,7 +19,14 @@ from pineconed.overlay.session.message import INIT_LENGTH, decode_header
 from pineconed.overlay.session.plaintext import KEEPALIVE, read_batch
 from pineconed.overlay.session.port_budget import PortBudget
 from pineconed.overlay.session.session import Session
+from pineconed.wire.coordinates import Coords
 from pineconed.wire.errors import CodecError
+
+RESPONSES_AT_ONCE = 4
+"""How often one INIT is answered without looking at the clock."""
+
+RESPONSE_INTERVAL = 1.0
+"""Seconds between further answers to it."""
 
 
 class _Init(NamedTuple):
@@ -56,8 +63,7 @@ class Responder:
         init = message[: context.party.init_length]
         answer = self.half_open.find(source_key, init)
         if answer is not None:
-            answer.repeated = True
-            context.post(source_key, None, answer.response, now)
+            self._respond(answer, None, now)
             return
         if self._admission.offer(port, source_key + init, _Init(source_key, source_coords, init), now):
             context.drop(SessionDrop.INIT_OVER_BUDGET)
@@ -82,7 +88,16 @@ class Responder:
             context.refuse(SessionDrop.INIT_REFUSED, source_key, str(error), now)
             return
         self.half_open.add(answer)
-        context.post(source_key, usable_coords(coords), answer.response, now)
+        self._respond(answer, usable_coords(coords), now)
+
+    def _respond(self, answer: Answer, coords: Coords | None, now: float) -> None:
+        """Send a RESPONSE; not as often as anybody asks, because it goes to whomever the INIT names."""
+        if answer.times_sent >= RESPONSES_AT_ONCE and now < answer.sent_at + RESPONSE_INTERVAL:
+            self._context.drop(SessionDrop.INIT_REPEATED)
+            return
+        answer.times_sent += 1
+        answer.sent_at = now
+        self._context.post(answer.source_key, coords, answer.response, now)
 
     def handle_confirm(self, source_key: bytes, message: bytes, now: float) -> None:
         """Read a CONFIRM that came as a frame's payload; a repeated one is only answered again."""

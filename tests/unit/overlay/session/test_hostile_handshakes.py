@@ -17,6 +17,7 @@ from pineconed.overlay.session.initiation import Initiation, Response
 from pineconed.overlay.session.items import Items, encode_items
 from pineconed.overlay.session.message import MessageType, encode_header, pad_init
 from pineconed.overlay.session.party import Party
+from pineconed.overlay.session.responding import RESPONSES_AT_ONCE
 from tests.unit.overlay.conversation import (
     CONFIRM,
     INIT,
@@ -67,6 +68,20 @@ def test_inits_named_as_the_peer_prevent_nothing(rate: int, phase: str) -> None:
         assert answered <= 10 + 200 * 3 + MAX_WAITING
     if rate == 1000:
         assert talk.b.drops["init_over_budget"] > 1000
+
+
+def test_an_init_that_never_ends_is_answered_four_times_and_then_once_a_second() -> None:
+    """The answers would take the way to the peer, whom the INIT names, away from the session."""
+    talk = Conversation()
+    talk.establish()
+    rng = Random(4)
+    flood = [frame_of(talk.a.key, talk.b, invented(rng)), frame_of(talk.a.key, talk.b, invented(rng))]
+    for number in range(2000):
+        talk.inject(talk.b, flood[number % 2], number / 1000)
+    talk.run(3.0)
+    answered = sum(frame.payload[0] == RESPONSE for _, by, frame in talk.traffic() if by is talk.b)
+    assert answered == 2 * (RESPONSES_AT_ONCE + 1)
+    assert talk.b.drops == {"init_repeated": 2000 - answered}
 
 
 def test_a_wrong_owner_of_the_address_gets_nothing() -> None:
