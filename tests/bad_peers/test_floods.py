@@ -6,18 +6,13 @@ ping must keep its times and its packets, and the node its memory. A flood that 
 nothing and fails the test.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
 import pytest
 
+from tests.bad_peers.flooder import Flooder
 from tests.network.conftest import require_lab
 from tests.network.lab import Lab, Link, Namespace
 from tests.network.nodes import PORT, Pineconed, seed_with_prefix
@@ -81,56 +76,26 @@ def crossing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crossing]:
         yield made
 
 
-class Flood:
+def flooder(crossing: Crossing, kind: str, rate: int) -> Flooder:
     """The flooding process, prepared and waiting for the word."""
-
-    def __init__(self, crossing: Crossing, kind: str, rate: int) -> None:
-        argv = ["-m", "tests.bad_peers.flood", kind, crossing.way_in.address(crossing.middle.host), str(PORT)]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "FLOOD_TARGETS": f"{crossing.a.public_key.hex()} {crossing.b.public_key.hex()}",
-        }
-        self._popen = subprocess.Popen(
-            crossing.attacker.enter(sys.executable, *argv, str(rate * MARGIN), str(SECONDS)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def wait_ready(self) -> None:
-        assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            if line.strip() == "ready":
-                return
-        raise AssertionError("the flood could not be prepared")
-
-    def run(self) -> dict[str, float]:
-        """Let it flood and return its report."""
-        output, _ = self._popen.communicate("go\n", timeout=SECONDS * 6)
-        report: dict[str, float] = json.loads(output.splitlines()[-1])
-        return report
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._popen.kill()
-        self._popen.communicate()
+    target = crossing.way_in.address(crossing.middle.host)
+    arguments = (kind, target, str(PORT), str(rate * MARGIN), str(SECONDS))
+    honest = {"FLOOD_TARGETS": f"{crossing.a.public_key.hex()} {crossing.b.public_key.hex()}"}
+    return Flooder(crossing.attacker, "tests.bad_peers.flood", *arguments, environment=honest)
 
 
 @pytest.mark.parametrize("kind", FLOODS)
 def test_flood(crossing: Crossing, kind: str) -> None:
     node = crossing.middle.process
     ended = len(crossing.a.disconnects()) + len(crossing.b.disconnects())
-    with Flood(crossing, kind, FLOODS[kind]) as flood:
+    with flooder(crossing, kind, FLOODS[kind]) as flood:
         flood.wait_ready()
         wait_for_ping(crossing.a.host, crossing.b.address)
         lines, memory, busy = len(node.text().splitlines()), node.memory_bytes(), node.cpu_seconds()
         with PingStream(crossing.a.host, crossing.b.address, interval=0.02) as stream:
             time.sleep(0.5)
-            report = flood.run()
+            flood.begin()
+            report = flood.report(timeout=SECONDS * 6)
             peak = node.peak_memory_bytes()
             result = stream.stop()
     busy = (node.cpu_seconds() - busy) / report["seconds"]
