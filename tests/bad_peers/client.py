@@ -106,7 +106,7 @@ class BadPeer:
 
     # -- sending
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | bytearray) -> None:
         """Send bytes as they are; OSError when the node has hung up."""
         with self._sending:
             self.connection.sendall(data)
