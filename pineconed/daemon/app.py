@@ -2,9 +2,9 @@
 """The composition: every part of the daemon, opened in order and closed in the opposite one.
 
 key, locks       who we are, and that nobody else is
+TUN device       where this host's packets come and go
 node, driver     the protocol core, and what moves its bytes
 listeners        where others reach us
-TUN device       where this host's packets come and go
 dialer           the configured peers
 admin server     what pineconectl talks to
 upkeep           once a second: dials that failed, lines left out of the log
@@ -25,15 +25,16 @@ from pineconed.daemon.config_load import Loaded
 from pineconed.daemon.driver import Driver
 from pineconed.daemon.errors import StartError
 from pineconed.daemon.event_log import EventLog
-from pineconed.daemon.identity import open_key
+from pineconed.daemon.identity import NodeKey, open_key
 from pineconed.daemon.lock import claim_socket, lock_key
 from pineconed.daemon.log_limiter import LogLimiter
 from pineconed.daemon.logs import LogLevels, write_line
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.daemon.time_source import read_now
 from pineconed.node import Node
+from pineconed.overlay.address import address_of
 from pineconed.overlay.session.identity import Ed25519Identity
-from pineconed.overlay.session.party import Offer, Party, Timing
+from pineconed.overlay.session.party import FEATURE_UDP, Offer, Party, Timing
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.transport.dialer import Dialer, DialSettings
@@ -41,6 +42,7 @@ from pineconed.transport.gate import AcceptGate, AcceptLimits, source_of
 from pineconed.transport.listener import ListenError, TcpListener
 from pineconed.transport.stream import SocketStream, Stream
 from pineconed.transport.uri import parse_listen_uri
+from pineconed.tun.device import TunDevice
 from pineconed.tun.errors import TunError
 
 STOP_SECONDS = 1.5
@@ -102,15 +104,18 @@ class Daemon:
     # ---------------------------------------------------------------- opening, in order
 
     async def _open(self) -> None:
-        node = self._open_node()
+        key = self._open_key()
+        signer = Ed25519Signer(key.seed)
+        device = await self._open_tun(address_of(signer.public_key)) if self._config.tun.enabled else None
+        node = self._make_node(key.seed, signer, device.features if device is not None else 0)
         driver = Driver(node, read_now, self._loop)
         self._parts.callback(driver.close, STOPPING)
         driver.subscribe(self._events.handle_event)
         driver.subscribe_sessions(self._events.handle_session_event)
         driver.start()
         await self._open_listeners(driver)
-        if self._config.tun.enabled:
-            await self._open_tun(driver, node.address)
+        if device is not None:
+            driver.attach_tun(device, self._lose_tun)
         dialer = self._open_dialer(driver)
         if self._config.admin.enabled:
             await self._open_admin(node, driver, dialer)
@@ -118,7 +123,7 @@ class Daemon:
         self._announce(node)
         self._notifier.ready()
 
-    def _open_node(self) -> Node:
+    def _open_key(self) -> NodeKey:
         config = self._config
         key = open_key(config.node.key_file)
         self._parts.callback(os.close, key.descriptor)
@@ -128,10 +133,14 @@ class Daemon:
             _log.info("made a new key", file=str(config.node.key_file))
         if config.admin.enabled:
             self._parts.callback(claim_socket(config.admin.socket).release)
+        return key
+
+    def _make_node(self, seed: bytes, signer: Ed25519Signer, features: int) -> Node:
+        config = self._config
         return Node(
-            signer=Ed25519Signer(key.seed),
+            signer=signer,
             verifier=verify_ed25519,
-            party=_party(key.seed, config),
+            party=_party(seed, config, features),
             flow_key=secrets.token_bytes(16),
             now=read_now(),
             bare_ipv6=[parse_identifier(node).key for node in config.overlay.bare_ipv6],
@@ -173,20 +182,25 @@ class Daemon:
         self._parts.push_async_callback(listener.close)
         self._listeners.append(listener)
 
-    async def _open_tun(self, driver: Driver, address: bytes) -> None:
+    async def _open_tun(self, address: bytes) -> TunDevice:
         from pineconed.tun.attach import foreign_unique_locals, open_tun  # noqa: PLC0415 (pyroute2: 0.2 s)
 
         wanted = self._config.tun
         try:
-            device = await open_tun(wanted.name, address, wanted.mtu, route=wanted.route)
+            device = await open_tun(
+                wanted.name, address, wanted.mtu, route=wanted.route, offload=wanted.offload
+            )
             self._parts.callback(device.close)
-            driver.attach_tun(device, self._lose_tun)
-            self._parts.callback(driver.detach_tun)
             self._tun_name = device.name
             if wanted.route:
                 self._warn_of_neighbours(await foreign_unique_locals(device.name))
         except TunError as error:
             raise StartError(str(error)) from error
+        if wanted.offload and not device.features:
+            _log.info("this kernel has no segmentation offload for TUN devices: small MTUs cost more")
+        elif wanted.offload and not device.features & FEATURE_UDP:
+            _log.debug("this kernel has no segmentation offload for UDP; those from 6.2 on have it")
+        return device
 
     def _open_dialer(self, driver: Driver) -> Dialer:
         def attach(stream: Stream, options: LinkOptions) -> int:
@@ -278,8 +292,8 @@ class Daemon:
             )
 
 
-def _party(seed: bytes, config: Config) -> Party:
-    """Our side of sessions. No super-packets are offered: the TUN device gives and takes plain ones only."""
+def _party(seed: bytes, config: Config, features: int) -> Party:
+    """Our side of sessions; `features` are those of the TUN device."""
     rekey_after = config.overlay.rekey_after
     usual = Timing()
     share = rekey_after / usual.rekey_after
@@ -288,7 +302,8 @@ def _party(seed: bytes, config: Config) -> Party:
         rekey_jitter=usual.rekey_jitter * share,
         responder_rekey_after=usual.responder_rekey_after * share,
     )
-    return Party(Ed25519Identity(seed), secrets.token_bytes, Offer(mtu=config.tun.mtu), timing)
+    offer = Offer(mtu=config.tun.mtu, features=features)
+    return Party(Ed25519Identity(seed), secrets.token_bytes, offer, timing)
 
 
 def _seconds() -> float:

@@ -63,6 +63,14 @@ class TunSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "you add the routes."
         ),
     ] = True
+    offload: Annotated[
+        bool,
+        Meta(
+            description="Let the kernel leave the cutting of TCP and UDP into packets, and their checksums, "
+            "to the nodes at both ends, if it can. That makes small MTUs several times faster. Turn it off "
+            "only where the kernel gets it wrong."
+        ),
+    ] = True
 
 
 class OverlaySection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

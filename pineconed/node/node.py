@@ -14,8 +14,7 @@ A link is one byte stream, named by a number that is never used again. It gets a
 place in the tables, when its handshake is done.
 """
 
-from collections.abc import Collection
-from typing import cast
+from collections.abc import Collection, Sequence
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder, SendResult
@@ -37,6 +36,8 @@ from pineconed.overlay.address import address_of
 from pineconed.overlay.endpoint import Endpoint
 from pineconed.overlay.events import OverlayEvent
 from pineconed.overlay.session.party import Party
+from pineconed.overlay.session.plaintext import Delivery
+from pineconed.overlay.session.waiting import Outgoing
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
 from pineconed.router.broadcast import BroadcastVerdict
@@ -156,8 +157,8 @@ class Node:
             self._drop(link, reason, now)
             self._note_place(now)
 
-    def outbound(self, packets: list[bytes], now: Now) -> None:
-        """IPv6 packets from this host, in order."""
+    def outbound(self, packets: Sequence[Outgoing], now: Now) -> None:
+        """Packets from this host, in order."""
         self._endpoint.outbound(packets, now)
 
     def ping(self, public_key: bytes, data: bytes, now: Now) -> SendResult | None:
@@ -207,10 +208,9 @@ class Node:
             return [link.greeting]
         return [] if link.port is None else self._queues[link.port].take(budget)
 
-    def take_local(self) -> list[Buffer]:
-        """IPv6 packets for this host, valid until the next `receive`."""
-        # Super-packets come only to a party that offers to take them, and none does yet.
-        return cast("list[Buffer]", self._endpoint.take_local())
+    def take_local(self) -> list[Delivery]:
+        """Packets for this host, valid until the next `receive`; only such as the party's features allow."""
+        return self._endpoint.take_local()
 
     def events(self) -> list[Event]:
         """What happened since the last call, in order."""

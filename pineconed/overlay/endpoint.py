@@ -22,6 +22,7 @@ from pineconed.overlay.errors import ErrorAnswers
 from pineconed.overlay.events import OverlayEvent
 from pineconed.overlay.flow import WITH_PORTS, FlowHash
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH
+from pineconed.overlay.partial import PARTIAL, complete
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.message import DATA_OVERHEAD, LAST_MESSAGE_BYTE
 from pineconed.overlay.session.party import Party
@@ -156,7 +157,7 @@ class Endpoint:
             length = len(packet)
             if (
                 length < IPV6_HEADER_LENGTH
-                or packet[0] >> 4 != 6
+                or packet[0] >> 5 != 3  # version 6, or the 7 of a partial one
                 or length - IPV6_HEADER_LENGTH != packet[4] << 8 | packet[5]
             ):
                 self._drops[EndpointDrop.OUT_MALFORMED] += 1
@@ -175,7 +176,7 @@ class Endpoint:
             if size > batch.limit and batch.packets:
                 self._send_batch(batch, now)
                 size = length
-            batch.packets.append(packet)
+            batch.packets.append(packet if packet[0] < PARTIAL or batch.partial else complete(packet))
             batch.size = size
         for batch in batches.values():
             self._send_batch(batch, now)
@@ -219,11 +220,6 @@ class Endpoint:
     def _send_super_packet(self, packet: SuperPacket, batches: dict[bytes, Batch], now: float) -> None:
         """Send it whole if the peer takes it so, else in packets; what came before in its flow goes first."""
         data = packet.packet
-        try:
-            check_super_packet(packet)
-        except CodecError:
-            self._drops[EndpointDrop.OUT_MALFORMED] += 1
-            return
         identity = data[6:44]
         batch = batches.pop(identity, None)
         if batch is not None:
@@ -233,10 +229,10 @@ class Endpoint:
         batch = self._begin_batch(data, identity, now)
         if batch is None:
             return
-        if not batch.session.features & packet.kind or batch.limit < len(data):
-            self._send_all(cut(packet), now)
-        elif packet.header_length + packet.segment_size > batch.largest:
+        if packet.header_length + packet.segment_size > batch.largest:
             self._answer_too_big(data, batch.largest, now)
+        elif not batch.session.features & packet.kind or batch.limit < len(data) or not _is_sound(packet):
+            self._send_all(cut(packet), now)
         else:
             result = self._send_plaintext(batch, encode_super_packet(packet), now)
             if result is SendResult.QUEUED:
@@ -271,6 +267,8 @@ class Endpoint:
             self.sessions.dial(prefix, packet, now)
 
     def _send_bare(self, prefix: bytes, packet: bytes, now: float) -> None:
+        if packet[0] >= PARTIAL:
+            packet = complete(packet)
         if len(packet) > self._mtu:
             self._answer_too_big(packet, self._mtu, now)
             return
@@ -346,6 +344,15 @@ def _fits(packet: Buffer) -> bool:
     """Whether these are exactly the bytes of an IPv6 packet, going by its length."""
     length = len(packet) - IPV6_HEADER_LENGTH
     return length >= 0 and length == packet[4] << 8 | packet[5]
+
+
+def _is_sound(packet: SuperPacket) -> bool:
+    """Whether a peer takes it. Kernels make others, too, of very short segments or with rare TCP flags."""
+    try:
+        check_super_packet(packet)
+    except CodecError:
+        return False
+    return True
 
 
 def _headers(packet: Outgoing) -> bytes:

@@ -10,6 +10,9 @@ IPV6_HEADER_LENGTH = 40
 MIN_MTU = 1280
 """Every IPv6 link carries packets of this size (RFC 8200), and no ICMPv6 error is longer."""
 
+_VERSION_6 = 0x6F
+"""Turns the 7 of a packet whose checksum is partial into the 6 that its sender knows."""
+
 _ICMPV6 = 58
 _HOP_LIMIT = 255
 _DESTINATION_UNREACHABLE = 1
@@ -72,7 +75,7 @@ def _error(packet: bytes, source: bytes, error_type: int, code: int, parameter: 
     """The whole error packet: as much of the offending one as fits goes back to the node that sent it."""
     if not may_be_answered(packet):
         return None
-    excerpt = packet[: MIN_MTU - IPV6_HEADER_LENGTH - _ERROR_HEADER.size]
+    excerpt = bytes((packet[0] & _VERSION_6,)) + packet[1 : MIN_MTU - IPV6_HEADER_LENGTH - _ERROR_HEADER.size]
     length = _ERROR_HEADER.size + len(excerpt)
     destination = packet[8:24]
     body = _ERROR_HEADER.pack(error_type, code, 0, parameter) + excerpt

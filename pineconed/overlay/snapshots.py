@@ -16,7 +16,7 @@ class SessionSnapshot:
     "up". public_key: None while only the address is known. path: "tree" while the peer's coords are known,
     else "snake". sessions: how many are there, those included that a newer one has replaced. waiting: packets
     that wait for a handshake. The counts are those since the first of the sessions that followed one another,
-    and of everything in the clear.
+    and of everything in the clear; a super-packet is one packet.
     """
 
     state: str

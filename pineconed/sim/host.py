@@ -8,7 +8,7 @@ sends what the node has ready, gives out local packets, acts on events and re-ar
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Protocol, cast
 
 from pineconed.clock import Now
 from pineconed.node import Node
@@ -19,6 +19,7 @@ from pineconed.signing import Signer, Verifier
 from pineconed.sim.clock import Alarm, SimulationError, VirtualClock
 from pineconed.sim.link import StreamEnd
 from pineconed.sim.tap import FrameTap
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.root import Root
 
 UNIX_EPOCH_MS = 1_800_000_000_000
@@ -163,7 +164,7 @@ class Host:
         node = self.node
         for number in node.take_ready():
             self._pump(number, self.ends[number])
-        for packet in node.take_local():
+        for packet in cast("list[Buffer]", node.take_local()):  # the party offers no features
             self._observer.packet_arrived(self.number, bytes(packet))
         for event in node.events():
             self._handle_event(event)

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ _ROUTE_KINDS = {1: "via {device}", 6: "(blackhole)", 7: "(unreachable)", 8: "(pr
 """The kinds of route (RTN_*) that carry or refuse packets to others, and how they are named."""
 
 
-def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
+def configure(name: str, address: bytes, mtu: int, *, route: bool, gso_max_size: int | None = None) -> None:
     """Bring the device up with this MTU and overlay address (16 bytes) and no other, without DAD.
 
-    With `route` all of fd00::/8 goes to the device at metric 4096. TunError when the kernel refuses.
+    With `route` all of fd00::/8 goes to the device at metric 4096. `gso_max_size` bounds, in bytes, the
+    super-packets that the kernel makes for it, if the kernel can be told. TunError when the kernel refuses.
     """
     if not MIN_MTU <= mtu <= MAX_MTU:
         raise TunError(f"{name} cannot have MTU {mtu}", f"take an MTU from {MIN_MTU} to {MAX_MTU}")
@@ -49,6 +51,9 @@ def configure(name: str, address: bytes, mtu: int, *, route: bool) -> None:
         with IPRoute() as netlink:
             index = socket.if_nametoindex(name)
             netlink.link("set", index=index, mtu=mtu, **_no_link_local())
+            if gso_max_size is not None:
+                with suppress(NetlinkError):  # then longer ones are cut
+                    netlink.link("set", index=index, gso_max_size=gso_max_size)
             netlink.link("set", index=index, state="up")
             netlink.addr(
                 "add",

@@ -8,6 +8,7 @@ The flow: `dial` begins an attempt and keeps the packet; `handle_timer` sends IN
 
 from pineconed.overlay.address import OVERLAY_PREFIX
 from pineconed.overlay.events import DialFailed
+from pineconed.overlay.partial import PARTIAL, complete
 from pineconed.overlay.session.admission import Admission
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.drops import SessionDrop
@@ -182,7 +183,7 @@ class Dialler:
         if not isinstance(first, bytes) or len(first) > min(room, response.mtu):
             return None
         attempt.waiting.drop_first()
-        return first
+        return complete(first) if first[0] >= PARTIAL else first
 
     def _fail(self, attempt: Attempt, now: float) -> None:
         """Nobody is there, unless a session has come up in another way."""

@@ -14,7 +14,8 @@ PROLOGUE = b"pineconed session 1"
 
 FEATURE_TCP = 1
 FEATURE_UDP = 2
-"""Bits of `features`: super-packets that the interface takes."""
+FEATURE_PARTIAL = 4
+"""Bits of `features`: what the interface takes, super-packets and packets with a partial checksum."""
 
 
 @dataclass(frozen=True, slots=True)

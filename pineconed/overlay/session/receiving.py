@@ -16,6 +16,7 @@ from pineconed.overlay.session.initiation import Initiation
 from pineconed.overlay.session.known_peers import usable_coords
 from pineconed.overlay.session.lifecycle import Lifecycle
 from pineconed.overlay.session.message import decode_counter, decode_header, encode_unknown
+from pineconed.overlay.session.party import FEATURE_PARTIAL
 from pineconed.overlay.session.plaintext import Kind, foreign_address, read_batch
 from pineconed.overlay.session.rekeying import Rekeying
 from pineconed.overlay.session.session import NEVER, Session
@@ -44,6 +45,7 @@ class Receiver:
         self._rekeying = rekeying
         self._echoes = echoes
         self._owners = context.indices.owners
+        self._partial = bool(context.party.offer.features & FEATURE_PARTIAL)
         self._unknowns = TokenBucket(UNKNOWN_RATE, UNKNOWN_RATE)
 
     def handle_data(self, source_key: bytes, source_coords: bytes, payload: Buffer, now: float) -> None:
@@ -78,12 +80,12 @@ class Receiver:
         session.probes = 0
         if not plaintext:
             return
-        if plaintext[0] >> 4 != 6:
+        if plaintext[0] >> 5 != 3:  # neither version 6 nor 7
             self._handle_control(session, plaintext, now)
             return
         packets = context.delivered
         before = len(packets)
-        flaw = read_batch(plaintext, session.addresses, packets)
+        flaw = read_batch(plaintext, session.addresses, packets, partial=self._partial)
         if flaw is not None:
             context.drop(flaw, session)
         if len(packets) > before:

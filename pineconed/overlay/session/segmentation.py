@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cutting a super-packet into packets, for peers that do not take it whole."""
 
-from pineconed.overlay.checksum import checksum
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH
-from pineconed.overlay.session.super_packet import SuperKind, SuperPacket
+from pineconed.overlay.partial import CHECKSUM_OFFSETS, MARK
+from pineconed.overlay.session.super_packet import PROTOCOLS, SuperKind, SuperPacket
 
 _FIN_PSH = 0x09
 """TCP flags that only the last segment keeps."""
@@ -12,30 +12,41 @@ _CWR = 0x80
 
 
 def cut(super_packet: SuperPacket) -> list[bytes]:
-    """The packets that a super-packet stands for, in order, with their checksums."""
-    packet, start = super_packet.packet, super_packet.header_length
-    size = super_packet.segment_size
-    return [_segment(super_packet, offset) for offset in range(0, len(packet) - start, size)]
-
-
-def _segment(super_packet: SuperPacket, offset: int) -> bytes:
+    """The packets that a super-packet stands for, in order; they are partial ones."""
     kind, size, start, packet = super_packet
-    payload = packet[start + offset : start + offset + size]
+    return segments(packet, kind, size, IPV6_HEADER_LENGTH, start)
+
+
+def segments(packet: bytes, kind: SuperKind, size: int, transport: int, start: int) -> list[bytes]:
+    """The same for a TCP or UDP header that begins at `transport`, and a payload at `start`.
+
+    Each gets the sum of its own pseudo-header, which differs in the length only.
+    """
     header = bytearray(packet[:start])
-    length = start - IPV6_HEADER_LENGTH + len(payload)
-    header[4:6] = length.to_bytes(2)
-    if kind is SuperKind.UDP:
-        header[44:46] = length.to_bytes(2)
-        field = 46
-    else:
-        sequence = int.from_bytes(header[44:48]) + offset
-        header[44:48] = (sequence & 0xFFFFFFFF).to_bytes(4)
-        if offset:
-            header[53] &= ~_CWR & 0xFF
-        if start + offset + size < len(packet):
-            header[53] &= ~_FIN_PSH & 0xFF
-        field = 56
-    header[field : field + 2] = b"\0\0"
-    value = checksum(bytes(header[8:40]), header[6], bytes(header[40:]) + payload)
-    header[field : field + 2] = value.to_bytes(2)
-    return bytes(header) + payload
+    header[0] |= MARK
+    field = transport + CHECKSUM_OFFSETS[PROTOCOLS[kind]]
+    seed = int.from_bytes(header[field : field + 2]) - (len(packet) - transport)
+    cut_off = []
+    for at in range(start, len(packet), size):
+        payload = packet[at : at + size]
+        length = start - transport + len(payload)
+        header[4:6] = (length + transport - IPV6_HEADER_LENGTH).to_bytes(2)
+        header[field : field + 2] = ((seed + length) % 0xFFFF).to_bytes(2)
+        if kind is SuperKind.UDP:
+            header[transport + 4 : transport + 6] = length.to_bytes(2)
+        else:
+            _number(header, packet, transport, at - start, last=at + size >= len(packet))
+        cut_off.append(bytes(header) + payload)
+    return cut_off
+
+
+def _number(header: bytearray, packet: bytes, transport: int, offset: int, *, last: bool) -> None:
+    """Give a TCP header the sequence number and flags of the segment that begins at `offset`."""
+    sequence = int.from_bytes(packet[transport + 4 : transport + 8]) + offset
+    header[transport + 4 : transport + 8] = (sequence & 0xFFFFFFFF).to_bytes(4)
+    flags = packet[transport + 13]
+    if offset:
+        flags &= ~_CWR
+    if not last:
+        flags &= ~_FIN_PSH
+    header[transport + 13] = flags

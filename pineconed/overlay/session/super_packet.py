@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH
+from pineconed.overlay.partial import TCP, UDP
 from pineconed.wire.errors import CodecError
 
 MIN_SEGMENT = 48
@@ -33,7 +34,11 @@ class SuperKind(IntEnum):
     UDP = 2
 
 
-_PROTOCOLS = {SuperKind.TCP: 6, SuperKind.UDP: 17}
+MIN_HEADER_LENGTHS = {SuperKind.TCP: _TCP_HEADER_LENGTH, SuperKind.UDP: _UDP_HEADER_LENGTH}
+"""Bytes of the shortest header of each."""
+
+PROTOCOLS = {SuperKind.TCP: TCP, SuperKind.UDP: UDP}
+"""The next header of each."""
 
 
 class SuperPacket(NamedTuple):
@@ -49,6 +54,13 @@ class SuperPacket(NamedTuple):
     packet: bytes
 
 
+def header_length(kind: SuperKind, packet: bytes, start: int = IPV6_HEADER_LENGTH) -> int:
+    """Bytes of the TCP or UDP header at `start`, of which the least that there can be is there."""
+    if kind is SuperKind.UDP:
+        return _UDP_HEADER_LENGTH
+    return max(packet[start + 12] >> 4 << 2, _TCP_HEADER_LENGTH)
+
+
 def encode_super_packet(packet: SuperPacket) -> bytes:
     """The plaintext of the DATA that carries it."""
     head = HEAD.pack(_FIRST_BYTE, packet.kind, packet.segment_size, packet.header_length)
@@ -60,7 +72,7 @@ def decode_super_packet(plaintext: bytes) -> SuperPacket:
     if len(plaintext) < HEAD.size:
         raise CodecError("super-packet cut off")
     first, kind, segment_size, header_length = HEAD.unpack_from(plaintext)
-    if first != _FIRST_BYTE or kind not in _PROTOCOLS:
+    if first != _FIRST_BYTE or kind not in PROTOCOLS:
         raise CodecError(f"super-packet of kind {kind}")
     packet = SuperPacket(SuperKind(kind), segment_size, header_length, plaintext[HEAD.size :])
     check_super_packet(packet)
@@ -74,7 +86,7 @@ def check_super_packet(packet: SuperPacket) -> None:
         raise CodecError("super-packet that is no IPv6")
     if len(data) - IPV6_HEADER_LENGTH != data[4] << 8 | data[5]:
         raise CodecError("super-packet of another length than its header says")
-    if data[6] != _PROTOCOLS[packet.kind]:
+    if data[6] != PROTOCOLS[packet.kind]:
         raise CodecError(f"super-packet of protocol {data[6]}")
     expected = _udp_header_length(data) if packet.kind is SuperKind.UDP else _tcp_header_length(data)
     if packet.header_length != expected or expected > len(data):
@@ -89,10 +101,10 @@ def check_super_packet(packet: SuperPacket) -> None:
 def _udp_header_length(data: bytes) -> int:
     if len(data) - IPV6_HEADER_LENGTH != data[44] << 8 | data[45]:
         raise CodecError("super-packet of another length than its UDP header says")
-    return IPV6_HEADER_LENGTH + _UDP_HEADER_LENGTH
+    return IPV6_HEADER_LENGTH + header_length(SuperKind.UDP, data)
 
 
 def _tcp_header_length(data: bytes) -> int:
     if len(data) < IPV6_HEADER_LENGTH + _TCP_HEADER_LENGTH or data[53] & _TCP_SYN_RST_URG:
         raise CodecError("super-packet that is no run of TCP data")
-    return IPV6_HEADER_LENGTH + max(data[52] >> 4 << 2, _TCP_HEADER_LENGTH)
+    return IPV6_HEADER_LENGTH + header_length(SuperKind.TCP, data)

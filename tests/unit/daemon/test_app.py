@@ -54,6 +54,7 @@ class FakeTun:
     """A descriptor that is readable when the test says so, in place of a TUN device."""
 
     name = "fake0"
+    features = 7
 
     def __init__(self) -> None:
         self._out, self._in = os.pipe()
@@ -294,6 +295,28 @@ def test_without_the_route_they_do_not_matter(config: Loaded, lines: Lines, tun:
     assert not lines_of(lines, "this host uses fd00::/8 for something else too")
 
 
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        (0, ["this kernel has no segmentation offload for TUN devices: small MTUs cost more"]),
+        (5, ["this kernel has no segmentation offload for UDP; those from 6.2 on have it"]),
+        (7, []),
+    ],
+)
+def test_what_the_kernel_lacks_is_told(
+    config: Loaded, lines: Lines, tun: FakeTun, features: int, told: list[str]
+) -> None:
+    tun.features = features
+    live(changed(config, tun={"enabled": True}))
+    assert [line["event"] for line in lines if "offload" in line["event"]] == told
+
+
+def test_offload_that_is_not_wanted_is_not_missed(config: Loaded, lines: Lines, tun: FakeTun) -> None:
+    tun.features = 0
+    live(changed(config, tun={"enabled": True, "offload": False}))
+    assert not [line for line in lines if "offload" in line["event"]]
+
+
 def test_without_its_interface_the_daemon_ends(config: Loaded, tun: FakeTun) -> None:
     async def lose(daemon: Daemon) -> None:
         tun.wake()
@@ -358,7 +381,7 @@ def test_the_clock_counts_seconds_and_unix_milliseconds() -> None:
 @pytest.mark.parametrize(("rekey_after", "timing"), [(120.0, Timing()), (12.0, Timing(12.0, 1.0, 15.0))])
 def test_our_side_of_sessions_is_as_configured(config: Loaded, rekey_after: float, timing: Timing) -> None:
     settings = changed(config, overlay={"rekey_after": rekey_after}, tun={"mtu": 1400}).config
-    party = app._party(bytes(32), settings)
+    party = app._party(bytes(32), settings, 5)
     assert party.timing == timing
-    assert party.offer == Offer(mtu=1400, features=0)
+    assert party.offer == Offer(mtu=1400, features=5)
     assert party.identity.public_key == Ed25519Signer(bytes(32)).public_key

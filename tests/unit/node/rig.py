@@ -4,6 +4,7 @@
 from collections import deque
 from collections.abc import Collection
 from random import Random
+from typing import cast
 
 from pineconed.clock import Now
 from pineconed.node import Node
@@ -14,6 +15,7 @@ from pineconed.router.events import CloseLink, Event, LinkDown, PeerMisbehaved
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Ed25519Signer, Signer, verify_ed25519
 from pineconed.wire.announcement import Announcement, append_hop, encode_announcement
+from pineconed.wire.buffer import Buffer
 from pineconed.wire.frame import Frame, TreeAnnouncementFrame, encode_frame
 from pineconed.wire.framer import Framer
 from pineconed.wire.root import Root
@@ -79,7 +81,7 @@ class Rig:
             self._collect(end[0])
 
     def _collect(self, index: int) -> None:
-        self.local[index] += map(bytes, self.nodes[index].take_local())
+        self.local[index] += map(bytes, cast("list[Buffer]", self.nodes[index].take_local()))
         for event in self.nodes[index].events():
             self.log[index].append(event)
             if isinstance(event, CloseLink):

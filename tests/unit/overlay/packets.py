@@ -23,3 +23,11 @@ def ipv6(source: bytes, destination: bytes, payload: bytes = b"", next_header: i
 def ports(source: int, destination: int, payload: bytes = b"") -> bytes:
     """The beginning that TCP and UDP share, and what follows."""
     return struct.pack(">HH", source, destination) + payload
+
+
+def partial(packet: bytes) -> bytes:
+    """A TCP or UDP packet as it is when its checksum is left to others."""
+    field = {TCP: 56, UDP: 46}[packet[6]]
+    pseudo = packet[8:40] + struct.pack(">II", len(packet) - 40, packet[6])
+    total: int = sum(struct.unpack(">20H", pseudo)) % 0xFFFF
+    return bytes([packet[0] | 0x10]) + packet[1:field] + total.to_bytes(2) + packet[field + 2 :]

@@ -32,10 +32,15 @@ def link_of(name: str) -> dict[str, Any]:
 
 
 def open_one(
-    name: str = "auto", mtu: int = 65000, *, route: bool = True, loop: Callable[[], Any] = LOOPS[0]
+    name: str = "auto",
+    mtu: int = 65000,
+    *,
+    route: bool = True,
+    offload: bool = False,
+    loop: Callable[[], Any] = LOOPS[0],
 ) -> TunDevice:
     with asyncio.Runner(loop_factory=loop) as runner:
-        return runner.run(open_tun(name, ADDRESS.packed, mtu, route=route))
+        return runner.run(open_tun(name, ADDRESS.packed, mtu, route=route, offload=offload))
 
 
 @pytest.mark.netns
@@ -57,6 +62,30 @@ def test_a_device_comes_up_with_one_address_and_a_modest_route(loop: Callable[[]
         assert (settings / "router_solicitations").read_text().strip() == "0"
         device.close()
         assert ip("-6", "route") == ""
+
+    in_new_namespace(check)
+
+
+@pytest.mark.netns
+def test_what_the_kernel_leaves_uncut_fits_a_frame() -> None:
+    def check() -> None:
+        with_offload, without = open_one(offload=True), open_one(route=False)
+        assert link_of(with_offload.name)["gso_max_size"] == 60000
+        assert link_of(without.name)["gso_max_size"] == 65536
+        for device in (with_offload, without):
+            device.close()
+
+    in_new_namespace(check)
+
+
+@pytest.mark.netns
+def test_a_size_that_the_kernel_refuses_is_no_obstacle() -> None:
+    def check() -> None:
+        device = TunDevice("auto", offload=True)
+        netlink.configure(device.name, ADDRESS.packed, 1280, route=True, gso_max_size=1 << 20)
+        assert link_of(device.name)["gso_max_size"] == 65536
+        assert "dev pine0" in ip("-6", "route", "get", "fd99::1")
+        device.close()
 
     in_new_namespace(check)
 
