@@ -74,6 +74,7 @@ class OurDaemon(Program):
     """pineconed; the one in the middle has no TUN device."""
 
     name = "pineconed"
+    configuration = ""
 
     def available(self) -> bool:
         return True
@@ -85,10 +86,28 @@ class OurDaemon(Program):
                 [f"{links[position].address(hosts[position + 1])}:{PORT}"] if host is not hosts[-1] else []
             )
             tun = "pine0" if position in (0, len(hosts) - 1) else "none"
-            nodes.append(Pineconed(host, connect=connect, tun=tun, log_level="warning"))
+            nodes.append(
+                Pineconed(
+                    host, connect=connect, tun=tun, log_level="warning", configuration=self.configuration
+                )
+            )
         for node in nodes:
             node.wait_ready()
         return Setup(nodes[0].address, nodes[-1].address, [node.process for node in nodes])
+
+
+class SmallMtu(OurDaemon):
+    """pineconed with the smallest MTU that IPv6 allows."""
+
+    name = "pineconed, MTU 1280"
+    configuration = "[tun]\nmtu = 1280\n"
+
+
+class SmallMtuWithoutOffload(OurDaemon):
+    """The same where the kernel cuts what programs send."""
+
+    name = "pineconed, MTU 1280, no offload"
+    configuration = SmallMtu.configuration + "offload = false\n"
 
 
 class Reference(Program):
@@ -281,6 +300,8 @@ def end_addresses(hosts: Sequence[Namespace], device: str) -> tuple[str, str]:
 ALL: tuple[Program, ...] = (
     BareVeth(),
     OurDaemon(),
+    SmallMtu(),
+    SmallMtuWithoutOffload(),
     Reference(),
     Yggdrasil(),
     WireGuard(),
