@@ -13,6 +13,7 @@ from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.echoes import Echoes
 from pineconed.overlay.session.lifecycle import Lifecycle
 from pineconed.overlay.session.message import MessageType, decode_header
+from pineconed.overlay.session.moving import MoveNotices
 from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.plaintext import CLOSING
 from pineconed.overlay.session.receiving import Receiver
@@ -40,6 +41,7 @@ class Sessions:
         parts = (self.context, self._lifecycle, self.dialler, self._rekeying, self._echoes)
         self._receiver = Receiver(*parts)
         self._upkeep = Upkeep(*parts)
+        self._moves = MoveNotices(self.context)
 
     # Inputs
 
@@ -91,7 +93,7 @@ class Sessions:
 
     def tell_move(self, now: float) -> None:
         """Our coords have changed: let the peers know."""
-        self._upkeep.tell_move(now)
+        self._moves.tell(now)
 
     def forget_coords(self) -> None:
         """The root is another node: nobody is where they were."""
@@ -108,8 +110,8 @@ class Sessions:
         self._responder.half_open.expire(now)
         self._responder.answer_admitted(now)
         self.dialler.try_admitted(now)
-        if now >= self._upkeep.tell_deadline():
-            self._upkeep.tell_some(now)
+        if now >= self._moves.deadline():
+            self._moves.handle_timer(now)
         for attempt in self.dialler.timers.due(now):
             self.dialler.handle_timer(attempt, now)
         for session in self.context.timers.due(now):
@@ -124,7 +126,7 @@ class Sessions:
             self.dialler.deadline(),
             self._responder.half_open.deadline(),
             self._responder.deadline(),
-            self._upkeep.tell_deadline(),
+            self._moves.deadline(),
         )
 
     def counts(self) -> dict[str, int]:

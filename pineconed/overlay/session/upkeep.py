@@ -1,26 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done for sessions when time passes: renewing, expiring, probing, telling peers that we moved."""
+"""What is done for sessions when time passes: renewing, expiring, probing."""
 
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.dialling import Dialler
 from pineconed.overlay.session.echoes import Echoes
 from pineconed.overlay.session.lifecycle import Lifecycle
-from pineconed.overlay.session.plaintext import KEEPALIVE
 from pineconed.overlay.session.rekeying import Rekeying
 from pineconed.overlay.session.session import NEVER, PROBE_INTERVAL, Session
-from pineconed.rate import TokenBucket
 
 PROBES = 2
 """Echo requests that may stay unanswered; then the peer counts as lost where it was."""
 
 TRAFFIC_LOOK = 5.0
 """Seconds between two looks whether a session without traffic has got some since and is to be renewed."""
-
-MOVE_RATE = 100.0
-"""Peers a second that are told that we have moved."""
-
-RECENT = 60.0
-"""Seconds since the last IP packet or echo within which a peer is told."""
 
 
 class Upkeep:
@@ -34,9 +26,6 @@ class Upkeep:
         self._dialler = dialler
         self._rekeying = rekeying
         self._echoes = echoes
-        self._to_tell: dict[bytes, None] = {}
-        self._told = TokenBucket(MOVE_RATE, MOVE_RATE / 10)
-        self._tell_at = NEVER
 
     def handle_timer(self, session: Session, now: float) -> None:
         """Do for a session all that is due."""
@@ -74,30 +63,3 @@ class Upkeep:
         session.probes = 0
         context.known.forget_coords(session.prefix)
         self._dialler.redial(session.prefix, now)
-
-    # Our own coords
-
-    def tell_move(self, now: float) -> None:
-        """Our coords have changed: every peer with recent traffic is to learn the new ones."""
-        for session in self._context.table.newest.values():
-            if now - session.tally.last_use < RECENT:
-                self._to_tell[session.prefix] = None
-        self.tell_some(now)
-
-    def tell_some(self, now: float) -> None:
-        """Send as many of these as may be sent now."""
-        to_tell, wait = self._to_tell, 0.0
-        while to_tell:
-            wait = self._told.spend(1, now)
-            if wait:
-                break
-            prefix = next(iter(to_tell))
-            del to_tell[prefix]
-            session = self._context.table.newest.get(prefix)
-            if session is not None:
-                self._context.send_inside(session, KEEPALIVE, now, along_snake=True)
-        self._tell_at = now + wait if to_tell else NEVER
-
-    def tell_deadline(self) -> float:
-        """When `tell_some` is due again."""
-        return self._tell_at

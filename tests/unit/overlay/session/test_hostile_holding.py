@@ -96,10 +96,12 @@ def test_a_dial_from_a_new_place_succeeds_though_an_old_frame_is_released_within
     talk.wire = nothing_to_the_old_place
     side, frame = wire.held[0]
     talk.inject(side.peer, frame, LATENCY * 2)
-    talk.run(3.0)
+    talk.run(0.4)
     assert sorted(talk.b.packets) == sorted([packet, talk.a.packet(7)])
     assert talk.a.session.proven_at - began == pytest.approx(4 * LATENCY)
     assert _believed(talk, talk.b) is None
+    talk.run(0.2)
+    assert _believed(talk, talk.b) == (8,), "the move is told again half a second after it"
 
 
 @pytest.mark.parametrize("late", [7.2, 9.0, 9.9])

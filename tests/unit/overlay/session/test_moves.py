@@ -128,36 +128,64 @@ def test_both_move_at_once() -> None:
     talk.wire = by_current_coords
     talk.move(talk.a, (8,))
     talk.move(talk.b, (9,))
-    talk.run(1.0)
-    assert [frame.destination for _, _, frame in talk.traffic()] == [(), ()]
+    talk.run(0.4)
+    # Nobody is closer to where a was: what b sends there goes along the snake at once.
+    assert [frame.destination for _, _, frame in talk.traffic()] == [(), (2,), (), ()]
     talk.frames.clear()
     talk.send(talk.a, talk.a.packet(1))
     talk.send(talk.b, talk.b.packet(2))
-    talk.run(1.0)
+    talk.run(0.05)
     assert len(talk.a.packets) == len(talk.b.packets) == 1
     assert [frame.destination for _, _, frame in talk.traffic()] == [(9,), (8,)]
+
+
+def test_peers_are_told_of_a_move_again_until_the_snake_has_followed() -> None:
+    talk = Conversation()
+    talk.establish()
+    talk.wire = lost
+    began = talk.now
+    talk.move(talk.a, (8,))
+    talk.run(10.0)
+    told = [(round(when - began, 6), frame.destination) for when, _, frame in talk.traffic()]
+    assert told == [(when, to) for when in (0.0, 0.5, 1.0, 2.0) for to in ((), (2,))]
+    assert {frame.source for _, _, frame in talk.traffic()} == {(8,)}
+
+
+def test_another_move_begins_the_repeats_anew() -> None:
+    talk = Conversation()
+    talk.establish()
+    talk.wire = lost
+    began = talk.now
+    talk.move(talk.a, (8,))
+    talk.run(0.7)
+    talk.move(talk.a, (9,))
+    talk.run(10.0)
+    told = [(round(when - began, 6), frame.source) for when, _, frame in talk.traffic()][::2]
+    assert told[:2] == [(0.0, (8,)), (0.5, (8,))]
+    assert told[2:] == [(when, (9,)) for when in (0.7, 1.2, 1.7, 2.7)]
 
 
 def test_many_peers_are_told_of_a_move_one_after_the_other() -> None:
     talk = Conversation()
     talk.establish()
-    upkeep = talk.a.endpoint.sessions._upkeep
-    moves = 0
-    while upkeep.tell_deadline() == NEVER:
+    moves = talk.a.endpoint.sessions._moves
+    for _ in range(5):
         talk.a.endpoint.sessions.tell_move(talk.now)
-        moves += 1
-    assert moves == 11
-    assert upkeep.tell_deadline() == pytest.approx(talk.now + 0.01)
+    assert moves.deadline() == talk.now + 0.5
+    talk.a.endpoint.sessions.tell_move(talk.now)
+    assert moves.deadline() == pytest.approx(talk.now + 0.01)
     talk._after(talk.a)
-    talk.run(1.0)
-    assert upkeep.tell_deadline() == NEVER
-    assert len(talk.frames) == 11
-    for _ in range(11):
+    talk.run(0.4)
+    assert len(talk.frames) == 6 * 2
+    talk.run(2.0)
+    assert moves.deadline() == NEVER
+    assert len(talk.frames) == 9 * 2
+    for _ in range(6):
         talk.a.endpoint.sessions.tell_move(talk.now)
     talk.a.endpoint.sessions.close(talk.now)
     talk._after(talk.a)
-    talk.run(1.0)
-    assert upkeep.tell_deadline() == NEVER
+    talk.run(2.5)
+    assert moves.deadline() == NEVER
 
 
 def test_peers_without_recent_traffic_are_not_told_of_a_move() -> None:
@@ -180,8 +208,10 @@ def test_peers_with_recent_echoes_are_told_of_a_move(mover: str) -> None:
     talk.wire = by_current_coords
     side = talk.a if mover == "who asked" else talk.b
     talk.move(side, (8,))
-    talk.run(1.0)
-    assert [(sender, frame.destination) for _, sender, frame in talk.traffic()] == [(side, ())]
+    talk.run(0.4)
+    told = [(sender, frame.destination) for _, sender, frame in talk.traffic()]
+    assert told[0] == (side, ())
+    assert {sender for sender, _ in told} == {side}
     talk.ping(talk.a, b"after")
     talk.run(1.0)
     assert [event.data for event in talk.a.events if isinstance(event, EchoAnswered)] == [b"before", b"after"]
