@@ -236,7 +236,7 @@ def test_another_confirm_for_a_session_that_is_there() -> None:
     talk = Conversation()
     talk.wire = Meddler(CONFIRM, lambda frame: frame)
     talk.wire = lambda side, frame: (
-        [(LATENCY, frame), (LATENCY, frame[:-1] + b"?")]
+        [(LATENCY, frame), (LATENCY, frame[:-1] + bytes([frame[-1] ^ 1]))]
         if decoded(frame).payload[0] == CONFIRM
         else prompt(side, frame)
     )
