@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,9 +20,9 @@ import pytest
 
 from tests.network.conftest import require_lab
 from tests.network.lab import Lab, Link, Namespace, Process, wait_until
-from tests.network.nodes import PORT, Pineconed
-from tests.network.ping import PingStream, ping, wait_for_ping
-from tests.network.tree import wait_for_tree
+from tests.network.lines import line_of
+from tests.network.nodes import Pineconed
+from tests.network.ping import PingStream, wait_for_ping
 
 pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow]
 
@@ -33,25 +33,8 @@ ETH_P_ALL = 3
 SO_RCVBUFFORCE = 33
 UDP_PORT = 9100
 BACK_WITHIN = 5.0
-FIRST_PACKET_MS = 30.0
 REKEY = "[overlay]\nrekey_after = 1.0\n"
 REKEY_SECONDS = 20
-
-
-def line_of(lab: Lab, count: int, configuration: str = "") -> list[Pineconed]:
-    """Nodes in a row, each dialling the next one towards the middle; only the ends have a TUN device."""
-    hosts = lab.hosts(" ".join("abcdefgh"[:count]))
-    links = [lab.link(left, right) for left, right in pairwise(hosts)]
-    nodes = []
-    for position, host in enumerate(hosts):
-        link = links[position] if position < count // 2 else links[position - 1]
-        connect = [] if position == count // 2 else [f"{link.address(link.other(host))}:{PORT}"]
-        tun = "pine0" if position in (0, count - 1) else "none"
-        nodes.append(Pineconed(host, connect=connect, tun=tun, configuration=configuration))
-    for node in nodes:
-        node.wait_ready()
-    wait_for_tree(nodes)
-    return nodes
 
 
 # No plaintext on the way
@@ -225,27 +208,20 @@ def test_datagrams_one_way_are_back_after_a_kill(pair: Pair) -> None:
     assert outage <= BACK_WITHIN
 
 
-# The first packet
-
-
-@pytest.mark.parametrize("turn", [1, 2, 3])
-def test_first_packet_over_three_hops(lab: Lab, turn: int) -> None:
-    nodes = line_of(lab, 4)
-    wait_until(lambda: routed(nodes) and routed(nodes[::-1]), 30, "a way from end to end")
-    first = ping(nodes[0].host, nodes[-1].address, count=1)
-    second = ping(nodes[0].host, nodes[-1].address, count=5)
-    print(f"turn {turn}: first answer after {first.median:.1f} ms, later ones {second}")
-    assert first.received == 1
-    assert first.median <= FIRST_PACKET_MS
-
-
-def routed(nodes: Sequence[Pineconed]) -> bool:
-    """Whether each node would hand a frame for the last one to its neighbour in the row."""
-    target = nodes[-1].address_shown()
-    return all(
-        node.ctl("routes", target)["next_key"] == neighbour.public_key.hex()
-        for node, neighbour in pairwise(nodes)
-    )
+@pytest.mark.parametrize("away", [0.0, 2.0, 3.7, 5.0, 8.6])
+def test_datagrams_one_way_are_back_after_an_orderly_restart(pair: Pair, away: float) -> None:
+    """A node that ends says so: then its peers dial it again and again, with growing pauses, for nothing."""
+    wait_for_ping(pair.left.host, pair.right.address)
+    with OneWay(pair.left.host, pair.right.host, pair.right.address) as stream:
+        stream.first_after(time.time(), 10)
+        assert pair.right.process.stop() == 0
+        time.sleep(away)
+        began = time.time()
+        pair.right.process.restart()
+        outage = stream.first_after(began, 60) - began
+    pair.right.wait_ready()
+    print(f"away for {away} s, only the other side sends: back {outage:.2f} s after the start")
+    assert outage <= BACK_WITHIN
 
 
 # New keys

@@ -204,6 +204,26 @@ def test_after_a_failure_the_next_packet_may_dial_after_a_second() -> None:
     assert talk.b.packets == [packet]
 
 
+@pytest.mark.parametrize("away", [number / 4 for number in range(48)])
+def test_who_comes_back_is_asked_within_two_seconds_while_packets_come(away: float) -> None:
+    talk = Conversation()
+    talk.establish()
+    talk.b.endpoint.sessions.close(talk.now)
+    talk._after(talk.b)
+    talk.run(0.5)
+    talk.wire = lost
+    for _ in range(int(away * 10)):
+        talk.send(talk.a, talk.a.packet())
+        talk.run(0.1)
+    talk.restart(talk.b)
+    talk.wire = prompt
+    back_at = talk.now
+    while not talk.b.packets:
+        talk.send(talk.a, talk.a.packet())
+        talk.run(0.1)
+    assert talk.b.arrived_at[0] - back_at <= 2.0 + 0.1 + 3 * LATENCY
+
+
 @pytest.mark.parametrize(
     ("numbers", "arrives"),
     [
