@@ -64,8 +64,11 @@ class Pineconed:
         options: Sequence[str] = (),
         log_level: str = "info",
         configuration: str = "",
+        program: Sequence[str] = (),
     ) -> None:
+        """`program` is the command line of another program that takes the same arguments."""
         self.host = host
+        self._program = list(program) or [command("pineconed")]
         self.directory = Path(tempfile.mkdtemp(prefix="node-", dir=host.lab.directory))
         self.socket = self.directory / "admin.sock"
         seed = seed or os.urandom(32)
@@ -78,7 +81,7 @@ class Pineconed:
     def _start(
         self, listen: Sequence[str], connect: Sequence[str], tun: str, log_level: str, options: Sequence[str]
     ) -> Process:
-        argv = [command("pineconed"), "--config", str(self.directory / "pineconed.toml")]
+        argv = [*self._program, "--config", str(self.directory / "pineconed.toml")]
         argv += ["--key-file", str(self.directory / "node.key"), "--admin-socket", str(self.socket)]
         for uri in listen:
             argv += ["--listen", f"tcp://{uri}"]

@@ -5,6 +5,7 @@ import re
 import statistics
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Self
 
 from tests.network.lab import LabError, Namespace, Process, wait_until
@@ -102,6 +103,11 @@ class PingStream:
 
         wait_until(answered, timeout, "ping to come back", interval=0.05)
         return answers[0] - began
+
+    def longest_silence(self) -> float:
+        """The most seconds that passed so far between two answers."""
+        stamps = [float(stamp) for stamp, _, _ in REPLY.findall(self._process.text())]
+        return max(later - earlier for earlier, later in pairwise(stamps))
 
     def stop(self) -> PingResult:
         """End the ping and return all that it saw; a request that was still under way does not count."""
