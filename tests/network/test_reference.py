@@ -5,12 +5,14 @@ All networks of this file are built at once and live next to each other, so that
 serves them all. They follow the same root, their tree coordinates are right, and no peering ends.
 """
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
+from tests.network.bursts import send_burst
 from tests.network.conftest import reference, require_lab
 from tests.network.iperf import throughput
 from tests.network.lab import Lab, Link, Namespace, wait_until
@@ -42,10 +44,11 @@ class World:
     ip_ours_ip: dict[str, tuple[GoIp, Pineconed, GoIp]] = field(default_factory=dict)
     pairs: dict[str, tuple[Pineconed, GoIp]] = field(default_factory=dict)
     ring: list[Router] = field(default_factory=list)
+    star: list[Router] = field(default_factory=list)
 
     def everybody(self) -> list[Pineconed | GoRouter | GoIp]:
         """List every node of every network."""
-        found: list[Pineconed | GoRouter | GoIp] = [*self.ring]
+        found: list[Pineconed | GoRouter | GoIp] = [*self.ring, *self.star]
         for line in (*self.ours_go_ours.values(), *self.go_ours_go.values()):
             found += line
         for few in (*self.ip_ours_ip.values(), *self.pairs.values()):
@@ -117,6 +120,14 @@ def mixed_ring(lab: Lab) -> list[Router]:
     return [made[at] for at in range(6)]
 
 
+def star_of(lab: Lab) -> list[Router]:
+    """The reference's router and four of ours that dial it; it comes first."""
+    hosts = lab.hosts("centre s1 s2 s3 s4")
+    links = [lab.link(hosts[0], host) for host in hosts[1:]]
+    centre = router("go", hosts[0], [])
+    return [centre, *(router("ours", link.b, [uri(link, hosts[0])]) for link in links)]
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Build every network; the roots sit now at an end, now in the middle."""
@@ -124,7 +135,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     reference("PINECONEIP_GO")
     require_lab()
     with Lab(tmp_path_factory.mktemp("reference")) as lab:
-        made = World(lab, ring=mixed_ring(lab))
+        made = World(lab, ring=mixed_ring(lab), star=star_of(lab))
         ours, go = ["ours", "go", "ours"], ["go", "ours", "go"]
         made.ours_go_ours["ours"] = line_of(lab, ours, middle_dials=False, ranks=["fe", "80", "10"])
         made.ours_go_ours["reference"] = line_of(lab, ours, middle_dials=True, ranks=["10", "fe", "80"])
@@ -204,6 +215,25 @@ def root_is_ours(world: World) -> bool:
     return isinstance(max(world.ring, key=lambda node: node.public_key), Pineconed)
 
 
+@pytest.mark.parametrize(("target", "packet_size"), [(1, 64), (2, 1280)])
+def test_all_that_wait_arrive_through_a_loaded_reference_node(
+    world: World, target: int, packet_size: int
+) -> None:
+    """The bulk stream goes where the packets go, too, so that they share every queue of the node between."""
+    wait_for_tree(world.star)
+    _, *ours = world.star
+    first, second, source, busy = (node for node in ours if isinstance(node, Pineconed))
+    end = (first, second)[target - 1]
+    wait_for_ping(busy.host, end.address)
+    load = threading.Thread(target=throughput, args=(busy.host, end.host, end.address, 6))
+    load.start()
+    time.sleep(2)
+    burst = send_burst(source.host, end, 64, packet_size, timeout=15)
+    load.join(30)
+    print(f"{packet_size} bytes each, beside a bulk stream: {burst}")
+    assert burst.numbers == list(range(64))
+
+
 def test_no_peering_ends_in_three_minutes(world: World) -> None:
     wait_until(lambda: not unsettled(world), 60, lambda: f"settled trees: {unsettled(world)}")
     before = {id(node): len(node.disconnects()) for node in world.everybody()}
@@ -219,5 +249,5 @@ def test_no_peering_ends_in_three_minutes(world: World) -> None:
 
 def unsettled(world: World) -> list[str]:
     """Say what is wrong with any tree of any network."""
-    trees = [*world.ours_go_ours.values(), *world.go_ours_go.values(), world.ring]
+    trees = [*world.ours_go_ours.values(), *world.go_ours_go.values(), world.ring, world.star]
     return [objection for tree in trees for objection in objections(tree)]
