@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nobody owns an address: its packets are answered as unreachable, whoever is nearest to it gets nothing."""
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ def nodes_in_line(lab: Lab, program: Sequence[str]) -> list[Pineconed]:
 
 def written(nodes: Sequence[Pineconed]) -> list[int]:
     """How many packets each daemon has written into its TUN device."""
-    return [node.host.received_packets("pine0") for node in nodes]
+    shown = [node.host.run("ip", "-s", "-j", "link", "show", "dev", "pine0") for node in nodes]
+    return [json.loads(text)[0]["stats64"]["rx"]["packets"] for text in shown]
 
 
 def first_error(node: Pineconed, address: str) -> tuple[float, str]:
