@@ -6,8 +6,7 @@ again and again, the same bytes. So what has come most often goes first: whoever
 send as often as it does, for every one that is read. Within a port nothing else counts, not even the key.
 """
 
-from collections.abc import Iterator
-from hashlib import blake2b
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 from pineconed.overlay.session.port_budget import PortBudget
@@ -28,24 +27,28 @@ _T = TypeVar("_T")
 class _Waiting(Generic[_T]):
     __slots__ = ("item", "name", "times")
 
-    def __init__(self, name: bytes, item: _T, times: int) -> None:
+    def __init__(self, name: int, item: _T, times: int) -> None:
         self.name = name
         self.item = item
         self.times = times
 
 
 class _Port(Generic[_T]):
-    """What came by one port: a few messages that wait, and how often others have come."""
+    """What came by one port: a few messages that wait, and how often others have come.
 
-    __slots__ = ("before", "counted", "turned_at", "waiting")
+    None that waits has come less than `least` times. The budget is not asked again before `ready_at`.
+    """
+
+    __slots__ = ("before", "counted", "least", "ready_at", "turned_at", "waiting")
 
     def __init__(self, now: float) -> None:
-        self.waiting: dict[bytes, _Waiting[_T]] = {}
-        self.counted: dict[bytes, int] = {}
-        self.before: dict[bytes, int] = {}
+        self.waiting: dict[int, _Waiting[_T]] = {}
+        self.least = self.ready_at = 0.0
+        self.counted: dict[int, int] = {}
+        self.before: dict[int, int] = {}
         self.turned_at = now
 
-    def count(self, name: bytes, limit: int, now: float) -> int:
+    def count(self, name: int, limit: int, now: float) -> int:
         """How often a message has come, this time included."""
         if len(self.counted) >= limit or now - self.turned_at >= MEMORY:
             stale = now - self.turned_at >= 2 * MEMORY
@@ -54,7 +57,7 @@ class _Port(Generic[_T]):
         self.counted[name] = times + 1
         return times + 1
 
-    def forget(self, name: bytes) -> None:
+    def forget(self, name: int) -> None:
         """Count a message from the beginning: it was read."""
         self.counted.pop(name, None)
         self.before.pop(name, None)
@@ -68,8 +71,8 @@ class Admission(Generic[_T]):
         self._ports: dict[int, _Port[_T]] = {}
         self._crowded: dict[int, None] = {}
 
-    def offer(self, port: int, name: bytes, item: _T, now: float) -> _T | None:
-        """A message came by `port`; all bytes that tell it from others are in `name`.
+    def offer(self, port: int, name: Hashable, item: _T, now: float) -> _T | None:
+        """A message came by `port`; all that tells it from others is in `name`, whose hash nobody can foretell.
 
         What has to go for it, this one or another: dropped. `admitted` says which are to be read.
         """
@@ -77,26 +80,37 @@ class Admission(Generic[_T]):
         if at is None:
             self._forget_quiet(now)
             at = self._ports[port] = _Port(now)
-        digest = blake2b(name, digest_size=16).digest()
-        times = at.count(digest, MAX_REMEMBERED // max(1, len(self._ports)), now)
+        digest = hash(name)
+        times = at.count(digest, MAX_REMEMBERED // len(self._ports), now)
         waiting = at.waiting
         if digest in waiting:
             waiting[digest].times = times
             return None
-        new = waiting[digest] = _Waiting(digest, item, times)
+        if len(waiting) < MAX_WAITING:
+            at.least = min(at.least, times)
+        elif times <= at.least:
+            return item
+        else:
+            weakest = min(reversed(waiting.values()), key=_times)
+            at.least = weakest.times
+            if times <= weakest.times:
+                return item
+            del waiting[weakest.name]
+            waiting[digest] = _Waiting(digest, item, times)
+            return weakest.item
+        waiting[digest] = _Waiting(digest, item, times)
         self._crowded[port] = None
-        if len(waiting) <= MAX_WAITING:
-            return None
-        weakest = min(reversed(waiting.values()), key=_times)
-        del waiting[weakest.name]
-        return item if weakest is new else weakest.item
+        return None
 
     def admitted(self, now: float, only: int | None = None) -> Iterator[tuple[_T, bool]]:
         """What is to be read now, and whether it has come more than once; by `only` one port if given."""
         for port in list(self._crowded) if only is None else [only]:
             at = self._ports[port]
             waiting = at.waiting
-            while waiting and self._budget.allow(port, now):
+            while waiting and now >= at.ready_at:
+                if not self._budget.allow(port, now):
+                    at.ready_at = self._budget.ready_at(port)
+                    break
                 chosen = max(waiting.values(), key=_times)
                 del waiting[chosen.name]
                 at.forget(chosen.name)

@@ -65,7 +65,7 @@ class Responder:
         if answer is not None:
             self._respond(answer, None, now)
             return
-        if self._admission.offer(port, source_key + init, _Init(source_key, source_coords, init), now):
+        if self._admission.offer(port, (source_key, init), _Init(source_key, source_coords, init), now):
             context.drop(SessionDrop.INIT_OVER_BUDGET)
         self.answer_admitted(now, port)
 
