@@ -72,7 +72,7 @@ class Admission(Generic[_T]):
         self._crowded: dict[int, None] = {}
 
     def offer(self, port: int, name: Hashable, item: _T, now: float) -> _T | None:
-        """A message came by `port`; all that tells it from others is in `name`, whose hash nobody can foretell.
+        """A message came by `port`; all that tells it from others is in `name`, whose hash none can foretell.
 
         What has to go for it, this one or another: dropped. `admitted` says which are to be read.
         """
