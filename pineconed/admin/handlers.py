@@ -134,9 +134,9 @@ class AdminBackend:
         next_hop = Identifier(route.next_key, exact=True) if route.next_key and route.next_port else None
         return schema.Route(
             to=query.to,
-            destination_key=target.key.hex(),
+            destination_key=route.destination_key.hex(),
             address=target.address,
-            exact=target.exact,
+            exact=target.exact or route.destination_key != target.key,
             method=route.method,
             next_port=route.next_port or None,
             next_key=next_hop.key.hex() if next_hop else None,
@@ -252,8 +252,11 @@ class AdminBackend:
         known = [self._node.status(now).public_key, tree.root.public_key]
         known += [peer.public_key for peer in tree.peers] + [key for key, _ in tree.path]
         known += [row.public_key for row in self._node.peerings(now) if row.public_key is not None]
-        above = self._node.snake(now, prefix.ljust(KEY_LENGTH, b"\0"), 1)
-        known += [entry.public_key for entry in above.entries]
+        padded = prefix.ljust(KEY_LENGTH, b"\0")
+        known += [entry.public_key for entry in self._node.snake(now, padded, 1).entries]
+        session = self._node.session(padded, now)
+        if session is not None and session.state == "up" and session.public_key is not None:
+            known.append(session.public_key)
         return next((key for key in known if key.startswith(prefix)), None)
 
 

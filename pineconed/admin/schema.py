@@ -250,7 +250,12 @@ class Route(Struct, frozen=True, kw_only=True):
     """Where a frame for a node would leave now, and why."""
 
     to: Annotated[str, Meta(description="As asked.")]
-    destination_key: Annotated[Key, Meta(description="Zeros follow the 15 bytes that an address tells.")]
+    destination_key: Annotated[
+        Key,
+        Meta(
+            description="Zeros follow the 15 bytes that an address tells, unless a session proved the others."
+        ),
+    ]
     address: Address
     exact: Annotated[bool, Meta(description="The whole key is known, not only the 15 bytes of an address.")]
     method: Annotated[

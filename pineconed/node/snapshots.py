@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pineconed.dataplane.forward import acceptable
-from pineconed.dataplane.next_hop import LOCAL, next_hop_snake
+from pineconed.dataplane.next_hop import LOCAL, next_hop_snake, next_hop_tree
 from pineconed.node.link import Link
 from pineconed.node.parts import Parts
 from pineconed.overlay.address import address_of, destination_key_of
@@ -67,7 +67,10 @@ class PeeringSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RouteSnapshot:
-    """Where a traffic frame for a key would leave, and why, in words."""
+    """Where a traffic frame for a key would leave, and why, in words.
+
+    `destination_key` is the whole key if only a prefix was asked for, but its owner has proved it.
+    """
 
     destination_key: bytes
     method: Literal["local", "snake", "tree", "none"]
@@ -177,6 +180,11 @@ def route_snapshot(parts: Parts, destination_key: bytes, now: float) -> RouteSna
         return RouteSnapshot(
             destination_key, "local", LOCAL, own_key, FULL, "This is the node's own key: packets stay here."
         )
+    destination_key, coords = _proved(parts, destination_key, now)
+    if coords and (port := next_hop_tree(parts.table, coords, LOCAL)):
+        next_key = parts.router.peers[port].public_key
+        why = _why_tree(coords, destination_key, next_key)
+        return RouteSnapshot(destination_key, "tree", port, next_key, FULL, why)
     port, key, sequence = next_hop_snake(parts.table, destination_key, False, FULL, now)
     watermark = Watermark(key, sequence)
     if not port or not acceptable(port, LOCAL, watermark, FULL):
@@ -184,6 +192,21 @@ def route_snapshot(parts: Parts, destination_key: bytes, now: float) -> RouteSna
     next_key = parts.router.peers[port].public_key
     why = _why_snake(parts, destination_key, key, next_key)
     return RouteSnapshot(destination_key, "snake", port, next_key, watermark, why)
+
+
+def _proved(parts: Parts, key: bytes, now: float) -> tuple[bytes, Coords | None]:
+    """The key to send to, and the coords that its owner proved in a session, if they are fresh."""
+    known, prefix = parts.endpoint.sessions.context.known, key[:KEY_PREFIX_LENGTH]
+    proved = known.key_of(prefix)
+    if proved is None or key not in (proved, prefix + KEY_PADDING):
+        return key, None
+    return proved, known.coords(prefix, now)
+
+
+def _why_tree(coords: Coords, destination_key: bytes, next_key: bytes) -> str:
+    where = " ".join(map(str, coords))
+    hop = "it is a direct peer" if next_key == destination_key else "this peer is the closest to there"
+    return f"The node said in its session where in the tree it is, at [{where}]: {hop}."
 
 
 def _why_none(parts: Parts) -> str:
@@ -199,7 +222,8 @@ def _why_snake(parts: Parts, destination_key: bytes, key: bytes, next_key: bytes
         aim = "The one node with this address is known"
     else:
         aim = (
-            "Nobody with this key is known; the closest key above it goes on from there. It belongs to a node"
+            "The snake has no path to this key here; the closest key above it goes on from there. "
+            "It belongs to a node"
         )
     if key == next_key:
         return f"{aim}: a direct peer."

@@ -7,7 +7,17 @@ from pineconed.admin import schema
 from pineconed.admin.errors import AdminError
 from pineconed.admin.handlers import MAX_CONFIGURED_PEERS, AdminBackend
 from pineconed.admin.identifier import address_text
-from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, ROOT, FakeDial, World, key, peering
+from tests.unit.admin.fakes import (
+    CHILD_KEY,
+    OWN_KEY,
+    PARENT_KEY,
+    ROOT,
+    FakeDial,
+    World,
+    key,
+    peering,
+    session,
+)
 
 NOTHING = schema.NoParameters()
 
@@ -221,6 +231,13 @@ def test_route_to_ourselves_has_no_next_hop(backend: AdminBackend) -> None:
 def test_the_whole_key_of_an_address_that_the_node_has_heard_of(backend: AdminBackend, known: bytes) -> None:
     answer = backend.address(schema.AddressQuery(address_text(known)))
     assert answer.public_key == known.hex()
+
+
+def test_the_whole_key_of_an_address_is_known_once_a_session_has_proved_it(world: World) -> None:
+    proved, claimed = key(0xA1), key(0xA2)
+    world.node.peers_in_sessions = [session(proved), session(claimed, "dialling")]
+    answers = [world.backend().address(schema.AddressQuery(address_text(node))) for node in (proved, claimed)]
+    assert [answer.public_key for answer in answers] == [proved.hex(), None]
 
 
 def test_the_key_of_an_unknown_address_is_known_in_part(backend: AdminBackend) -> None:

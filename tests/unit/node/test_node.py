@@ -4,6 +4,7 @@
 import pytest
 
 from pineconed.dataplane.forward import SendResult
+from pineconed.node.snapshots import RouteSnapshot
 from pineconed.overlay.events import EchoAnswered, SessionDown, SessionUp
 from pineconed.peering.peering import KEEPALIVE, Peering
 from pineconed.router.events import CloseLink, LinkAnnounced, LinkDown, LinkUp
@@ -80,6 +81,16 @@ def test_sessions_are_pinged_shown_moved_and_closed() -> None:
     assert b.status(rig.now).coords == (1,)
     [snapshot] = a.sessions(rig.now, None, 9).sessions
     assert snapshot.path == "tree"
+    by_tree = RouteSnapshot(
+        b.public_key,
+        "tree",
+        1,
+        b.public_key,
+        FULL,
+        "The node said in its session where in the tree it is, at [1]: it is a direct peer.",
+    )
+    assert a.route(b.public_key, rig.now) == a.route(b.address[1:] + bytes(17), rig.now) == by_tree
+    assert a.route(b.public_key[:31] + b"?", rig.now).method == "snake"
     b.close_sessions(rig.now)
     rig.settle()
     assert a.session(b.public_key, rig.now) is b.session(a.public_key, rig.now) is None
