@@ -4,7 +4,7 @@
 from pineconed.overlay.noise.primitives import Entropy
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.initiation import Initiation
-from pineconed.overlay.session.session import Session
+from pineconed.overlay.session.session import Numbered, Session
 
 Owner = Session | Initiation | Answer
 
@@ -25,7 +25,7 @@ class Indices:
             pass
         return index
 
-    def release(self, owner: Owner) -> None:
+    def release(self, owner: Numbered) -> None:
         """Give back the number of `owner`, unless something else has taken it over."""
         if self.owners.get(owner.index) is owner:
             del self.owners[owner.index]

@@ -35,8 +35,11 @@ class Rekeying:
         context.indices.owners[rekey.index] = rekey
         self._send(session, rekey.next_message(), now)
 
-    def handle_timer(self, session: Session, rekey: Initiation, now: float) -> None:
+    def handle_timer(self, session: Session, now: float) -> None:
         """Send again what was not answered, or give up for now."""
+        rekey = session.rekey
+        if not isinstance(rekey, Initiation):
+            return
         if rekey.failed(now):
             self._end(session, rekey)
             session.rekey_at = now + PAUSE
@@ -62,9 +65,9 @@ class Rekeying:
         rekey, answer = session.rekey, session.rekey_answer
         if message_type == MessageType.INIT:
             self._answer(session, message, now)
-        elif message_type == MessageType.RESPONSE and rekey is not None and index == rekey.index:
+        elif message_type == MessageType.RESPONSE and isinstance(rekey, Initiation) and index == rekey.index:
             self._confirm(session, rekey, message, now)
-        elif message_type == MessageType.CONFIRM and answer is not None and index == answer.index:
+        elif message_type == MessageType.CONFIRM and isinstance(answer, Answer) and index == answer.index:
             self._finish(answer, message, now)
         else:
             raise CodecError("rekey message that belongs to nothing")
@@ -81,7 +84,7 @@ class Rekeying:
     def _answer(self, session: Session, init: bytes, now: float) -> None:
         context = self._context
         answer = session.rekey_answer
-        if answer is None or answer.init != init:
+        if not isinstance(answer, Answer) or answer.init != init:
             if now - session.tally.rekey_answered_at < context.party.timing.rekey_after / MAX_IN_TIME:
                 raise CodecError("too many renewals")
             session.tally.rekey_answered_at = now

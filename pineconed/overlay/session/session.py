@@ -7,7 +7,7 @@ two nodes' keys and to the source coords of its frame.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 
@@ -23,10 +23,6 @@ from pineconed.overlay.session.replay import ReplayWindow
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.keys import KEY_PREFIX_LENGTH
 
-if TYPE_CHECKING:
-    from pineconed.overlay.session.answer import Answer
-    from pineconed.overlay.session.initiation import Initiation
-
 NEVER = float("inf")
 
 IDLE = 180.0
@@ -35,18 +31,17 @@ IDLE = 180.0
 LATELY = 5.0
 """Seconds: DATA sent within this time, at times twice of it, counts as sent lately."""
 
-_NONCE_HEAD = bytes(4)
-
-
 PROBE_INTERVAL = 3.0
 """Seconds without an answer after which a peer is asked for an echo, and asked again."""
+
+_NONCE_HEAD = bytes(4)
 
 
 class Tally:
     """What is counted and noticed of a peer; a session hands it on to the one that takes its place.
 
-    `since`, `last_heard`, `last_packet` (an IP packet, either way) and `last_echo` (a request of the peer or
-    of our operator) and `rekey_answered_at` (a renewal that the peer began) are in seconds, `rtt` is the last
+    `since`, `last_heard`, `last_packet` (an IP packet, either way), `last_echo` (a request of the peer or of
+    our operator) and `rekey_answered_at` (a renewal that the peer began) are in seconds, `rtt` is the last
     round trip in seconds, None before the first.
     """
 
@@ -100,6 +95,19 @@ class Agreement:
     index: int
     remote_index: int
     begun_at: float
+
+
+class Numbered(Protocol):
+    """What other nodes name by a number: a session, or a handshake that makes one."""
+
+    index: int
+
+
+class Renewal(Numbered, Protocol):
+    """A handshake that we began, as far as the session that carries it looks at it."""
+
+    def due(self) -> float:
+        """When something is to be done for it, in seconds."""
 
 
 class Session:
@@ -170,9 +178,9 @@ class Session:
         self.expires_at = now + timing.lifetime
         early = party.fraction() * timing.rekey_jitter
         self.rekey_at = now + (timing.rekey_after - early if self.initiator else timing.responder_rekey_after)
-        self.rekey: Initiation | None = None
-        self.rekey_answer: Answer | None = None
-        self.answer: Answer | None = None
+        self.rekey: Renewal | None = None
+        self.rekey_answer: Numbered | None = None
+        self.answer: Numbered | None = None
         """As responder: what repeats of the CONFIRM are compared with, for a while."""
 
         self.carried_packets = False

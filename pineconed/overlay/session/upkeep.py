@@ -33,7 +33,7 @@ class Upkeep:
             self._lifecycle.drop(session, "not used for long")
             return
         if session.rekey is not None:
-            self._rekeying.handle_timer(session, session.rekey, now)
+            self._rekeying.handle_timer(session, now)
         elif session.is_newest and self._is_worn(session, now):
             self._renew(session, now)
         self._probe(session, now)

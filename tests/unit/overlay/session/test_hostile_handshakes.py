@@ -319,7 +319,7 @@ def test_a_renewal_is_for_the_same_node_only() -> None:
     talk._after(talk.a)
     talk.run(1.0)
     answer = talk.b.session.rekey_answer
-    assert answer is not None
+    assert isinstance(answer, Answer)
     with pytest.raises(ValueError, match="forged"):
         rekey.read_response(talk.b.key, answer.response)
     assert talk.b.session.remote_index == session.index
@@ -333,7 +333,7 @@ def test_renewal_messages_in_the_open_are_not_taken() -> None:
     talk.wire = lost
     talk.run(0.2)
     rekey = talk.a.session.rekey
-    assert rekey is not None
+    assert isinstance(rekey, Initiation)
     party = talk.b.endpoint.sessions.context.party
     answer = Answer(party, talk.a.key, rekey.message, 1, b"\0\0", talk.now)
     talk.inject(talk.a, frame_of(talk.b.key, talk.a, answer.response))

@@ -7,6 +7,7 @@ import pytest
 
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import SessionDown
+from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.initiation import Initiation
 from pineconed.overlay.session.party import Timing
 from pineconed.overlay.session.session import NEVER, Session
@@ -253,7 +254,7 @@ def test_a_renewal_is_not_confirmed_late() -> None:
     talk._after(talk.a)
     talk.run(11.0)
     answer = talk.b.session.rekey_answer
-    assert answer is not None
+    assert isinstance(answer, Answer)
     rekey.accept(rekey.read_response(talk.b.key, answer.response), None, None, talk.now)
     context.send_inside(session, b"\x04" + rekey.confirm, talk.now)
     talk._after(talk.a)
