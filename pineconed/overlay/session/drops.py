@@ -20,7 +20,7 @@ class SessionDrop(StrEnum):
     INIT_OVER_BUDGET = "init_over_budget"
     INIT_REFUSED = "init_refused"
     INIT_REPEATED = "init_repeated"
-    """The same again, more often than any initiator sends it."""
+    """The same again, sooner than it is answered once more."""
     RESPONSE_UNEXPECTED = "response_unexpected"
     """There is no attempt that it belongs to, or it was answered already."""
     RESPONSE_FOREIGN_KEY = "response_foreign_key"
