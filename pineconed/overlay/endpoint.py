@@ -36,7 +36,7 @@ from pineconed.overlay.session_page import session_page, session_snapshot
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
-from pineconed.wire.keys import KEY_PADDING, KEY_PREFIX_LENGTH
+from pineconed.wire.keys import KEY_PREFIX_LENGTH
 
 BLUETOOTH = 4
 """The peer type whose links are so slow that batches are kept short."""
@@ -259,12 +259,10 @@ class Endpoint:
 
     def _dial(self, prefix: bytes, packet: Outgoing, now: float) -> None:
         """Have a packet wait for a session, if there is any way to where it goes."""
-        known = self._context.known
-        key = known.key_of(prefix) or prefix + KEY_PADDING
-        if self._forwarder.first_hop_type(key, known.coords(prefix, now), now) is None:
-            self._answer_no_route(_headers(packet), now)
-        else:
+        if self.sessions.has_way(prefix, now):
             self.sessions.dial(prefix, packet, now)
+        else:
+            self._answer_no_route(_headers(packet), now)
 
     def _send_bare(self, prefix: bytes, packet: bytes, now: float) -> None:
         if packet[0] >= PARTIAL:

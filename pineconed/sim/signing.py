@@ -77,6 +77,3 @@ class Ed25519Scheme:
     def verifier(self) -> Verifier:
         """What nodes of this network verify with."""
         return verify_ed25519
-
-
-Scheme = CheapScheme | Ed25519Scheme

@@ -27,7 +27,6 @@ from pineconed.wire.frame import (
     FrameType,
     Keepalive,
     TreeAnnouncementFrame,
-    WakeupBroadcastFrame,
     decode_frame,
     encode_frame,
 )
@@ -61,14 +60,6 @@ def bootstrap_frame(signer: Ed25519Signer, root: Root, sequence: int | None = No
     """Build a valid bootstrap of the node `signer` stands for."""
     payload = encode_payload(sign_payload(sequence or unix_ms(), root, signer))
     return encode_frame(BootstrapFrame(signer.public_key, FULL, payload))
-
-
-def broadcast_frame(
-    signer: Ed25519Signer, root: Root, sequence: int | None = None, hop_limit: int = 5
-) -> bytes:
-    """Build a valid wakeup broadcast of the node `signer` stands for."""
-    payload = encode_payload(sign_payload(sequence or unix_ms(), root, signer))
-    return encode_frame(WakeupBroadcastFrame(signer.public_key, payload, hop_limit=hop_limit))
 
 
 def unix_ms() -> int:

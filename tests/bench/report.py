@@ -20,7 +20,6 @@ COLUMNS = {
     "memory": "MB",
     "idle_cpu": "idle CPU %",
 }
-SMALLER_IS_BETTER = {"rtt", "rtt_loaded", "cpu_per_gb", "memory", "idle_cpu"}
 OURS = "pineconed"
 
 Medians = dict[str, Figures]

@@ -98,7 +98,8 @@ class Dialler:
         elif not source_key.startswith(attempt.dialled):
             context.drop(SessionDrop.RESPONSE_FOREIGN_KEY)
         else:
-            if self._responses.offer(port, source_key + message, (source_key, message), now):
+            response = source_key, message
+            if self._responses.offer(port, response, response, now):
                 context.drop(SessionDrop.RESPONSE_OVER_BUDGET)
             self.try_admitted(now, port)
 

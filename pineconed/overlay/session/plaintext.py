@@ -35,7 +35,7 @@ MAX_BLUETOOTH_BATCH = 8 << 10
 _COPY_BELOW = 2048
 """Packets of a batch that are shorter than this are copied: measured, that costs less than a view."""
 
-_NEVER = 1 << 16
+_TOO_LONG = 1 << 16
 """Longer than any packet."""
 
 Delivery = Buffer | SuperPacket
@@ -62,7 +62,7 @@ def read_batch(
             return SessionDrop.PLAINTEXT_MALFORMED
         version = plaintext[start] >> 4
         if version != 6 and not (
-            partial and version == 7 and end - start >= MIN_LENGTHS.get(plaintext[start + 6], _NEVER)
+            partial and version == 7 and end - start >= MIN_LENGTHS.get(plaintext[start + 6], _TOO_LONG)
         ):
             return SessionDrop.PLAINTEXT_MALFORMED
         if plaintext[start + 8 : start + 40] != addresses:

@@ -84,12 +84,16 @@ class Sessions:
         session = self.newest.get(prefix)
         if session is not None and now < session.expires_at:
             return self._echoes.ping(session, data, now)
-        known = self.context.known
-        key = known.key_of(prefix) or prefix + KEY_PADDING
-        if self.context.forwarder.first_hop_type(key, known.coords(prefix, now), now) is None:
+        if not self.has_way(prefix, now):
             return SendResult.NO_ROUTE
         self.dialler.redial(prefix, now)
         return None
+
+    def has_way(self, prefix: bytes, now: float) -> bool:
+        """Whether a message to the node whose key begins so would leave this host."""
+        known = self.context.known
+        key = known.key_of(prefix) or prefix + KEY_PADDING
+        return self.context.forwarder.first_hop_type(key, known.coords(prefix, now), now) is not None
 
     def tell_move(self, now: float) -> None:
         """Our coords have changed: let the peers know."""
