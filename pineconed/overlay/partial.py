@@ -26,6 +26,14 @@ CHECKSUM_OFFSETS = {TCP: 16, UDP: 6}
 MIN_LENGTHS = {TCP: 60, UDP: 48}
 """Bytes of the shortest partial packet by its next header; there are none with others."""
 
+_TOO_LONG = 1 << 16
+"""Longer than any packet."""
+
+
+def may_be_partial(packet: bytes) -> bool:
+    """Whether a packet of at least 40 bytes that is marked as partial can be one."""
+    return len(packet) >= MIN_LENGTHS.get(packet[6], _TOO_LONG)
+
 
 def complete(packet: bytes) -> bytes:
     """The ordinary packet, with its checksum, that a partial one stands for."""

@@ -94,8 +94,10 @@ def test_a_packet_over_the_limit_goes_alone(talk: Conversation) -> None:
         lambda packet: packet + b"!",
         lambda packet: b"\x45" + packet[1:],
         lambda packet: packet[:4] + b"\x00\x01" + packet[6:],
+        lambda packet: b"\x70" + packet[1:6] + bytes([ICMPV6]) + packet[7:],
+        lambda packet: b"\x70" + packet[1:4] + bytes(2) + packet[6:40],
     ],
-    ids=["empty", "short", "cut", "longer", "IPv4", "longer than it is"],
+    ids=["empty", "short", "cut", "longer", "IPv4", "longer than it is", "version 7", "short version 7"],
 )
 def test_what_is_no_ipv6_packet_is_dropped(talk: Conversation, change: Any) -> None:
     packet = talk.a.packet(1, 20)
