@@ -3,6 +3,9 @@
 
 from typing import NamedTuple
 
+NEVER = float("inf")
+"""When something is due that is not to happen, in seconds; what has not happened yet was at `-NEVER`."""
+
 
 class Now(NamedTuple):
     """One moment on both scales, read once per turn by whoever drives the core.

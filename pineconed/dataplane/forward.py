@@ -17,8 +17,9 @@ from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
+from pineconed.clock import NEVER
 from pineconed.dataplane.counters import PORTS, DropCause
-from pineconed.dataplane.next_hop import LOCAL, NEVER, find_snake_hop, next_hop_tree
+from pineconed.dataplane.next_hop import LOCAL, find_snake_hop, next_hop_tree
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.wire import varu64

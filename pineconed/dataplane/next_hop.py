@@ -6,13 +6,12 @@ Both are deterministic: where the reference leaves a choice to chance, the lower
 
 from bisect import bisect_left, bisect_right
 
+from pineconed.clock import NEVER
 from pineconed.dataplane.table import PACKED_PORT, ForwardingTable, pack_coords
 from pineconed.wire.coordinates import Coords, distance
 
 LOCAL = 0
 """The port of this node itself."""
-
-NEVER = float("inf")
 
 SnakeHop = tuple[int | None, bytes, int]
 """The port (0: this node, None: none) and the frame's new watermark: key and sequence."""

@@ -4,6 +4,7 @@
 import heapq
 from collections.abc import Iterator
 
+from pineconed.clock import NEVER
 from pineconed.node.link import Link
 from pineconed.peering.peering import Peering
 from pineconed.router.peer import LinkOptions
@@ -74,4 +75,4 @@ class LinkTable:
 
     def deadline(self) -> float:
         """When the first is due, in seconds; infinity if none is."""
-        return self._timers[0][0] if self._timers else float("inf")
+        return self._timers[0][0] if self._timers else NEVER

@@ -3,10 +3,11 @@
 
 from heapq import nsmallest
 
+from pineconed.clock import NEVER
 from pineconed.overlay.address import OVERLAY_PREFIX
 from pineconed.overlay.bare import BarePeers
 from pineconed.overlay.session.dialling import Attempt
-from pineconed.overlay.session.session import NEVER, Session, Tally
+from pineconed.overlay.session.session import Session, Tally
 from pineconed.overlay.session.sessions import Sessions
 from pineconed.overlay.snapshots import MAX_ROWS, SessionPage, SessionSnapshot
 from pineconed.wire.keys import KEY_PREFIX_LENGTH

@@ -6,6 +6,7 @@ at once: announcements are queued to peers and the forwarding table is told of o
 and our parent.
 """
 
+from pineconed.clock import NEVER
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.router.events import Event, ParentChanged, RootChanged
@@ -48,7 +49,7 @@ class Tree:
         self.sequence = sequence
         self.parent: Peer | None = None
         self.waiting_until: float | None = None
-        self.announce_at = float("inf")
+        self.announce_at = NEVER
         self.announcements_sent = 0
         self._order = 0
         self._signer = signer

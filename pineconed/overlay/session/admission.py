@@ -9,8 +9,8 @@ send as often as it does, for every one that is read. Within a port nothing else
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
+from pineconed.clock import NEVER
 from pineconed.overlay.session.port_budget import PortBudget
-from pineconed.overlay.session.session import NEVER
 
 MAX_WAITING = 32
 """Messages that wait at a port; the one that has come least often makes room."""

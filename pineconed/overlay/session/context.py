@@ -3,6 +3,7 @@
 
 from collections import deque
 
+from pineconed.clock import NEVER
 from pineconed.dataplane.forward import Forwarder, SendResult
 from pineconed.overlay.events import HandshakeRefused, OverlayEvent
 from pineconed.overlay.session.drops import Drops, SessionDrop
@@ -10,7 +11,7 @@ from pineconed.overlay.session.indices import Indices
 from pineconed.overlay.session.known_peers import KnownPeers
 from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.plaintext import Delivery
-from pineconed.overlay.session.session import NEVER, PROBE_INTERVAL, Session
+from pineconed.overlay.session.session import PROBE_INTERVAL, Session
 from pineconed.overlay.session.table import SessionTable
 from pineconed.overlay.session.timers import Timers
 from pineconed.overlay.session.waiting import Outgoing

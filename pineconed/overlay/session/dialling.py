@@ -6,6 +6,7 @@ The flow: `dial` begins an attempt and keeps the packet; `handle_timer` sends IN
 `settle` releases the packets. Only the timer ends an attempt that nobody answers.
 """
 
+from pineconed.clock import NEVER
 from pineconed.overlay.address import OVERLAY_PREFIX
 from pineconed.overlay.events import DialFailed
 from pineconed.overlay.partial import PARTIAL, complete
@@ -16,7 +17,7 @@ from pineconed.overlay.session.initiation import Initiation, Response
 from pineconed.overlay.session.message import HEADER_LENGTH, decode_header, pad_init
 from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.port_budget import PortBudget
-from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.session import Session
 from pineconed.overlay.session.timers import Timers
 from pineconed.overlay.session.waiting import Outgoing, WaitingPackets, WaitingTotal
 from pineconed.wire.errors import CodecError

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handshakes that others began: each waits for its CONFIRM, for a while."""
 
+from pineconed.clock import NEVER
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.drops import Drops, SessionDrop
 from pineconed.overlay.session.indices import Indices
-from pineconed.overlay.session.session import NEVER
 
 MAX_HALF_OPEN = 1000
 

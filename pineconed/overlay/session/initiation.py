@@ -4,13 +4,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pineconed.clock import NEVER
 from pineconed.overlay.icmpv6 import MIN_MTU
 from pineconed.overlay.noise.errors import NoiseError
 from pineconed.overlay.noise.handshake import Handshake
 from pineconed.overlay.session.items import Items
 from pineconed.overlay.session.message import HEADER_LENGTH, MessageType, encode_header
 from pineconed.overlay.session.party import Party
-from pineconed.overlay.session.session import NEVER, Agreement, Session
+from pineconed.overlay.session.session import Agreement, Session
 
 REPEATS = (0.0, 0.5, 1.5, 3.5)
 """Seconds after its beginning at which a renewal sends its INIT."""

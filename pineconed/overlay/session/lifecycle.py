@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The beginning and the end of sessions."""
 
+from pineconed.clock import NEVER
 from pineconed.overlay.events import SessionDown, SessionUp
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.dialling import Dialler
-from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.session import Session
 
 
 class Lifecycle:

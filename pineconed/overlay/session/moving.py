@@ -8,9 +8,9 @@ the bootstraps that follow a move have mended the snake: both of the first may b
 
 from collections import deque
 
+from pineconed.clock import NEVER
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.plaintext import KEEPALIVE
-from pineconed.overlay.session.session import NEVER
 from pineconed.rate import TokenBucket
 
 TOLD_AGAIN = (0.5, 1.0, 2.0)

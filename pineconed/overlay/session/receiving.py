@@ -7,6 +7,7 @@ which we began is proven. DATA for a session that we do not have is answered wit
 DATA of ours is taken for a hint that the peer has lost the session.
 """
 
+from pineconed.clock import NEVER
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.dialling import Attempt, Dialler
 from pineconed.overlay.session.drops import SessionDrop
@@ -19,7 +20,7 @@ from pineconed.overlay.session.message import decode_counter, decode_header, enc
 from pineconed.overlay.session.party import FEATURE_PARTIAL
 from pineconed.overlay.session.plaintext import Kind, foreign_address, read_batch
 from pineconed.overlay.session.rekeying import Rekeying
-from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.session import Session
 from pineconed.overlay.session.super_packet import decode_super_packet
 from pineconed.rate import TokenBucket
 from pineconed.wire.buffer import Buffer

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 
+from pineconed.clock import NEVER
 from pineconed.overlay.address import address_of
 from pineconed.overlay.icmpv6 import MIN_MTU
 from pineconed.overlay.noise.handshake import Handshake
@@ -22,8 +23,6 @@ from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.replay import ReplayWindow
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.keys import KEY_PREFIX_LENGTH
-
-NEVER = float("inf")
 
 IDLE = 180.0
 """Seconds without packets and echoes after which a session ends, however new its keys are."""

@@ -3,9 +3,10 @@
 
 from collections.abc import Iterator
 
+from pineconed.clock import NEVER
 from pineconed.overlay.session.drops import Drops, SessionDrop
 from pineconed.overlay.session.indices import Indices
-from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.session import Session
 
 MAX_SESSIONS = 4096
 MAX_PER_PEER = 4

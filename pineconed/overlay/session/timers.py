@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
+from pineconed.clock import NEVER
+
 
 class Timed(Protocol):
     """Something with one time at which it is due, in seconds; infinity when it is not armed."""
@@ -33,9 +35,9 @@ class Timers(Generic[_T]):
         """Have `item` due at `when`, and at no other time; infinity disarms it."""
         if item.timer_at == when:
             return
-        self._armed += (when != _NEVER) - (item.timer_at != _NEVER)
+        self._armed += (when != NEVER) - (item.timer_at != NEVER)
         item.timer_at = when
-        if when != _NEVER:
+        if when != NEVER:
             heapq.heappush(self._heap, (when, next(self._serial), item))
         if len(self._heap) > 2 * self._armed + _SLACK:
             self._heap = [entry for entry in self._heap if entry[0] == entry[2].timer_at]
@@ -46,14 +48,11 @@ class Timers(Generic[_T]):
         heap = self._heap
         while heap and heap[0][0] != heap[0][2].timer_at:
             heapq.heappop(heap)
-        return heap[0][0] if heap else _NEVER
+        return heap[0][0] if heap else NEVER
 
     def due(self, now: float) -> Iterator[_T]:
         """The items that are due, in the order of their times; each is disarmed as it comes out."""
         while self.deadline() <= now:
             _, _, item = self._heap[0]
-            self.arm(item, _NEVER)
+            self.arm(item, NEVER)
             yield item
-
-
-_NEVER = float("inf")

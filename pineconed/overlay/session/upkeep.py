@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done for sessions when time passes: renewing, expiring, probing."""
 
+from pineconed.clock import NEVER
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.dialling import Dialler
 from pineconed.overlay.session.echoes import Echoes
 from pineconed.overlay.session.lifecycle import Lifecycle
 from pineconed.overlay.session.rekeying import Rekeying
-from pineconed.overlay.session.session import NEVER, PROBE_INTERVAL, Session
+from pineconed.overlay.session.session import PROBE_INTERVAL, Session
 
 PROBES = 2
 """Echo requests that may stay unanswered; then the peer counts as lost where it was."""

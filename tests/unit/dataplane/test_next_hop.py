@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pineconed.clock import NEVER
 from pineconed.dataplane.forward import acceptable
-from pineconed.dataplane.next_hop import NEVER, find_snake_hop, next_hop_snake, next_hop_tree
+from pineconed.dataplane.next_hop import find_snake_hop, next_hop_snake, next_hop_tree
 from pineconed.dataplane.table import ForwardingTable, PeerAnnouncement
 from pineconed.wire.coordinates import Coords
 from pineconed.wire.root import Root

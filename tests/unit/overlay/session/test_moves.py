@@ -3,9 +3,9 @@
 
 import pytest
 
+from pineconed.clock import NEVER
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import EchoAnswered, SessionDown
-from pineconed.overlay.session.session import NEVER
 from tests.unit.overlay.conversation import (
     CONFIRM,
     DATA,

@@ -5,12 +5,13 @@ from random import Random
 
 import pytest
 
+from pineconed.clock import NEVER
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import SessionDown
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.initiation import Initiation
 from pineconed.overlay.session.party import Timing
-from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.session import Session
 from tests.unit.overlay.conversation import (
     BEGIN,
     CONFIRM,

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pineconed.clock import NEVER
 from pineconed.overlay.session.admission import MAX_REMEMBERED, MAX_WAITING, Admission
 from pineconed.overlay.session.indices import Indices
 from pineconed.overlay.session.known_peers import MAX_KNOWN, KnownPeers, usable_coords
 from pineconed.overlay.session.port_budget import PortBudget
-from pineconed.overlay.session.session import NEVER, Session
+from pineconed.overlay.session.session import Session
 from pineconed.overlay.session.super_packet import SuperKind, SuperPacket
 from pineconed.overlay.session.timers import Timers
 from pineconed.overlay.session.waiting import WaitingPackets, WaitingTotal
