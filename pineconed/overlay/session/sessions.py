@@ -3,7 +3,7 @@
 
 Inputs: `inbound`, `dial`, `ping`, `tell_move`, `forget_coords`, `close` and `handle_timer`. The packet path
 of the endpoint takes a session from `newest`, seals and sends by itself, and then calls `context.note_sent`.
-Outputs, to be taken after every input: the lists of `context`, and `deadline`.
+Outputs, to be taken after every input: the lists of `context`, and `deadline`. `has_way` only looks.
 """
 
 from pineconed.dataplane.forward import Forwarder, SendResult
@@ -89,12 +89,6 @@ class Sessions:
         self.dialler.redial(prefix, now)
         return None
 
-    def has_way(self, prefix: bytes, now: float) -> bool:
-        """Whether a message to the node whose key begins so would leave this host."""
-        known = self.context.known
-        key = known.key_of(prefix) or prefix + KEY_PADDING
-        return self.context.forwarder.first_hop_type(key, known.coords(prefix, now), now) is not None
-
     def tell_move(self, now: float) -> None:
         """Our coords have changed: let the peers know."""
         self._moves.tell(now)
@@ -122,6 +116,12 @@ class Sessions:
             self._upkeep.handle_timer(session, now)
 
     # Outputs
+
+    def has_way(self, prefix: bytes, now: float) -> bool:
+        """Whether a message to the node whose key begins so would leave this host."""
+        known = self.context.known
+        key = known.key_of(prefix) or prefix + KEY_PADDING
+        return self.context.forwarder.first_hop_type(key, known.coords(prefix, now), now) is not None
 
     def deadline(self) -> float:
         """When `handle_timer` is due at the latest; infinity if never."""
