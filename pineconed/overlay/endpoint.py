@@ -71,11 +71,11 @@ class Endpoint:
     def __init__(
         self, party: Party, forwarder: Forwarder, flow_key: bytes, bare_ipv6: Collection[bytes] = ()
     ) -> None:
-        self.sessions = Sessions(party, forwarder)
+        self._flows = FlowHash(flow_key)
+        self.sessions = Sessions(party, forwarder, self._flows)
         self._address = address_of(party.identity.public_key)
         self._mtu = party.offer.mtu
         self._forwarder = forwarder
-        self._flows = FlowHash(flow_key)
         self._bare = BarePeers(bare_ipv6)
         self._context = self.sessions.context
         self._errors = ErrorAnswers(self._address)

@@ -6,6 +6,7 @@ from collections import deque
 from pineconed.clock import NEVER
 from pineconed.dataplane.forward import Forwarder, SendResult
 from pineconed.overlay.events import HandshakeRefused, OverlayEvent
+from pineconed.overlay.flow import FlowHash
 from pineconed.overlay.session.drops import Drops, SessionDrop
 from pineconed.overlay.session.indices import Indices
 from pineconed.overlay.session.known_peers import KnownPeers
@@ -18,9 +19,13 @@ from pineconed.overlay.session.waiting import Outgoing
 from pineconed.rate import TokenBucket
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.coordinates import Coords
+from pineconed.wire.keys import KEY_PREFIX_LENGTH
 
-CONTROL_FLOW = 0
-"""Queue and `extra` byte of everything that carries no packets."""
+CONTROL_EXTRA = 0
+"""The `extra` byte of everything that carries no packets."""
+
+ECHO_QUEUE = 0
+"""Echo replies share one of our own queues: a peer that floods us with requests delays only these."""
 
 MAX_EVENTS = 1024
 """Events that wait to be taken; beyond that the oldest are forgotten."""
@@ -35,7 +40,7 @@ class Context:
     destination did not answer. events: what happened.
     """
 
-    def __init__(self, party: Party, forwarder: Forwarder) -> None:
+    def __init__(self, party: Party, forwarder: Forwarder, flows: FlowHash) -> None:
         self.party = party
         self.forwarder = forwarder
         self.drops = Drops()
@@ -47,22 +52,35 @@ class Context:
         self.released: list[Outgoing] = []
         self.unreachable: list[Outgoing] = []
         self.events: deque[OverlayEvent] = deque(maxlen=MAX_EVENTS)
+        self._flows = flows
         self._refusals = TokenBucket(_REFUSALS_TOLD, 1)
 
     # Sending
 
     def post(self, key: bytes, coords: Coords | None, message: Buffer, now: float) -> SendResult:
         """Send a message that is no DATA; without coords it goes along the snake."""
-        return self.forwarder.send(key, coords, message, CONTROL_FLOW, CONTROL_FLOW, now)
+        return self.forwarder.send(key, coords, message, self._queue(key), CONTROL_EXTRA, now)
 
     def send_inside(
         self, session: Session, plaintext: bytes, now: float, *, along_snake: bool = False
     ) -> SendResult:
         """Send one control plaintext in a session, to where the peer is known to be or along the snake."""
-        forwarder = self.forwarder
         coords = None if along_snake else self.known.coords(session.prefix, now)
-        message = session.seal(plaintext, forwarder.source_coords, now)
-        return forwarder.send(session.peer_key, coords, message, CONTROL_FLOW, CONTROL_FLOW, now)
+        return self._send_sealed(session, plaintext, coords, self._queue(session.peer_key), now)
+
+    def send_echo_reply(self, session: Session, plaintext: bytes, now: float) -> SendResult:
+        """Send what a peer has us send, as much of it as the peer likes."""
+        return self._send_sealed(session, plaintext, self.known.coords(session.prefix, now), ECHO_QUEUE, now)
+
+    def _send_sealed(
+        self, session: Session, plaintext: bytes, coords: Coords | None, queue: int, now: float
+    ) -> SendResult:
+        message = session.seal(plaintext, self.forwarder.source_coords, now)
+        return self.forwarder.send(session.peer_key, coords, message, queue, CONTROL_EXTRA, now)
+
+    def _queue(self, key: bytes) -> int:
+        """Each peer's, so that what one of them has us send does not put out what is for another."""
+        return self._flows.of_identity(key[:KEY_PREFIX_LENGTH])[0]
 
     # What a session carries
 

@@ -38,7 +38,7 @@ class Echoes:
     def handle_request(self, session: Session, plaintext: bytes, now: float) -> None:
         """Send the same bytes back."""
         session.tally.last_echo = now
-        self._context.send_inside(session, _REPLY + plaintext[1:], now)
+        self._context.send_echo_reply(session, _REPLY + plaintext[1:], now)
 
     def handle_reply(self, session: Session, plaintext: bytes, now: float) -> None:
         """Take the time of a reply that was asked for."""

@@ -7,6 +7,7 @@ Outputs, to be taken after every input: the lists of `context`, and `deadline`. 
 """
 
 from pineconed.dataplane.forward import Forwarder, SendResult
+from pineconed.overlay.flow import FlowHash
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.dialling import Dialler
 from pineconed.overlay.session.drops import SessionDrop
@@ -29,8 +30,8 @@ from pineconed.wire.keys import KEY_PADDING
 class Sessions:
     """The parts, put together. Times are in seconds."""
 
-    def __init__(self, party: Party, forwarder: Forwarder) -> None:
-        self.context = Context(party, forwarder)
+    def __init__(self, party: Party, forwarder: Forwarder, flows: FlowHash) -> None:
+        self.context = Context(party, forwarder, flows)
         self.newest = self.context.table.newest
         """The session to send on, by the first 15 bytes of the peer's key; for the per-packet path."""
         self.dialler = Dialler(self.context)

@@ -11,12 +11,14 @@ from tests.unit.overlay.conversation import (
     CONFIRM,
     DATA,
     INIT,
+    PORT,
     RESPONSE,
     UNKNOWN,
     Conversation,
     decoded,
     lost,
     prompt,
+    split_frames,
 )
 from tests.unit.overlay.hostile import MALLORY, Meddler, frame_of, times_of
 from tests.unit.overlay.packets import OUTSIDE, ipv6, ports
@@ -293,3 +295,27 @@ def test_nothing_of_what_is_said_can_be_seen_on_the_wire() -> None:
     assert len(talk.a.packets) == len(talk.b.packets) == 3
     assert not any(pattern in frame for _, _, frame in talk.frames)
     assert talk.now > BEGIN
+
+
+def test_a_flood_of_echoes_does_not_put_out_the_init_to_another_node() -> None:
+    talk = Conversation()
+    talk.establish()
+    flood_with_echoes(talk, 40)
+    other = b"\xfd" + bytes(range(15))
+    talk.a.endpoint.outbound([ipv6(talk.a.address, other, ports(1, 2, b""))], talk.moment)
+    flood_with_echoes(talk, 40)
+    queue = talk.a.queues[PORT]
+    assert queue.size > 900_000
+    waiting = split_frames(b"".join(queue.take(1 << 24)))
+    assert [decoded(frame).payload[0] for frame in waiting][:2] == [DATA, INIT]
+
+
+def flood_with_echoes(talk: Conversation, number: int) -> None:
+    """Long echo requests come from b to a, whose link is stalled."""
+    for _ in range(number):
+        request = b"\1" + talk.rng.randbytes(8) + bytes(60_000)
+        message = b"".join(talk.b.session.seal(request, talk.b.forwarder.source_coords, talk.now))
+        frame = frame_of(talk.b.key, talk.a, message, talk.b.coords)
+        talk.a.forwarder.forward(memoryview(frame), PORT, talk.now)
+        for key, coords, payload, _, port in talk.a.forwarder.take_local():
+            talk.a.endpoint.inbound(key, coords, payload, port, talk.moment)
