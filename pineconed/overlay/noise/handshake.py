@@ -80,10 +80,21 @@ class Handshake:
 
         ValueError when it is not their turn.
         """
+        return self.read_payload(message[self.read_keys(message) :])
+
+    def read_keys(self, message: bytes) -> int:
+        """All of their next message but the payload, for `read_payload`; how many bytes that was.
+
+        NoiseError when it is refused, ValueError when it is not their turn.
+        """
         offset = 0
         for token in self._next_tokens(writing=False):
             offset += self._read(token, message, offset)
-        return self._symmetric.decrypt_and_hash(message[offset:])
+        return offset
+
+    def read_payload(self, encrypted: bytes) -> bytes:
+        """What follows the keys in the message whose keys were read last; NoiseError when it is refused."""
+        return self._symmetric.decrypt_and_hash(encrypted)
 
     def next_overhead(self) -> int:
         """Bytes that the next message, written with a key, has beside its payload."""

@@ -33,6 +33,7 @@ class Answer:
     """
 
     __slots__ = (
+        "_confirm_keys",
         "_handshake",
         "_party",
         "_remote_index",
@@ -71,6 +72,7 @@ class Answer:
         self.session: Session | None = None
         self._party = party
         self.begun_at = now
+        self._confirm_keys: bytes | None = None
         self._remote_index = decode_header(init)[1]
         self._handshake: Handshake | None = party.handshake(init, source_key, initiator=False)
         self._handshake.read_message(init[HEADER_LENGTH:])
@@ -92,18 +94,39 @@ class Answer:
     def read_confirm(self, message: bytes, now: float) -> tuple[Session, Items]:
         """The session that CONFIRM makes, and what the initiator tells; CodecError when it is refused.
 
-        It is read on a copy: one that is refused changes nothing. Afterwards the keys of the handshake are
-        forgotten, and no other CONFIRM is read.
+        It is read on a copy: one that is altered on its way changes nothing. Afterwards the keys of the
+        handshake are forgotten, and no other CONFIRM is read.
         """
         party = self._party
         if self._handshake is None or now >= self.begun_at + CONFIRM_WITHIN:
             raise NoiseError("CONFIRM of a handshake that is over")
-        handshake = self._handshake.copy()
-        payload = handshake.read_message(message[HEADER_LENGTH:])
+        handshake, encrypted = self._read_keys(self._handshake, message[HEADER_LENGTH:])
+        payload = handshake.read_payload(encrypted)
+        self._handshake = None  # it is the initiator's own word; if that is refused, so is any other of it
         items = party.check(payload, handshake.remote_static, self.source_key)
         agreement = Agreement(party, handshake, items, self.index, self._remote_index, self.begun_at)
         self.session = Session(agreement, now)
-        self._handshake = None
         self.confirm = message
         self.expires_at = now + HALF_OPEN_LIFETIME
         return self.session, items
+
+    def _read_keys(self, handshake: Handshake, message: bytes) -> tuple[Handshake, bytes]:
+        """The state with the initiator's key in it, to read the payload with, and the encrypted payload.
+
+        Only the initiator can encrypt a static key that is believed. The first is remembered with what it
+        led to, because the key agreement is what costs, and no other is tried.
+        """
+        known = self._confirm_keys
+        if known is None:
+            read = handshake.copy()
+            try:
+                length = read.read_keys(message)
+            except NoiseError:
+                if read.remote_static:  # by the initiator, and no key to agree with
+                    self._handshake = None
+                raise
+            self._confirm_keys, self._handshake = message[:length], read
+            return read.copy(), message[length:]
+        if not message.startswith(known):
+            raise NoiseError("CONFIRM with another key than the one before")
+        return handshake.copy(), message[len(known) :]
