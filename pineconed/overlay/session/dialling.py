@@ -14,7 +14,7 @@ from pineconed.overlay.session.admission import Admission
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.initiation import Initiation, Response
-from pineconed.overlay.session.message import HEADER_LENGTH, decode_header, pad_init
+from pineconed.overlay.session.message import HEADER_LENGTH, RESPONSE_LIMIT, decode_header, pad_init
 from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.port_budget import PortBudget
 from pineconed.overlay.session.session import Session
@@ -27,6 +27,12 @@ HOLD_OFF = 1.0
 """Seconds after a failed attempt for which packets are answered at once."""
 
 MAX_ATTEMPTS = 1024
+
+MAX_REDIALS = MAX_ATTEMPTS // 2
+"""Attempts beyond which no session is made anew that nobody's packet waits for.
+
+Peers can bring these about, as many as they invent keys; packets for other nodes find room all the same.
+"""
 
 DIAL_REPEATS = tuple(number / 2 for number in range(15))
 """Seconds after its beginning at which an attempt sends its INIT, always the same bytes.
@@ -83,8 +89,8 @@ class Dialler:
             context.drop(SessionDrop.OUT_WAITING_FULL)
 
     def redial(self, prefix: bytes, now: float) -> None:
-        """Make a new session with a peer by a plain INIT, unless an attempt runs."""
-        if prefix not in self.attempts:
+        """Make a new session with a peer by a plain INIT, unless an attempt runs or many do."""
+        if prefix not in self.attempts and len(self.attempts) < MAX_REDIALS:
             self._begin(prefix, now)
 
     def handle_response(self, source_key: bytes, message: bytes, port: int, now: float) -> None:
@@ -94,7 +100,9 @@ class Dialler:
         """
         context = self._context
         attempt = self._asker(message)
-        if attempt is None:
+        if len(message) > RESPONSE_LIMIT:
+            context.drop(SessionDrop.MESSAGE_MALFORMED)
+        elif attempt is None:
             context.drop(SessionDrop.RESPONSE_UNEXPECTED)
         elif not source_key.startswith(attempt.dialled):
             context.drop(SessionDrop.RESPONSE_FOREIGN_KEY)

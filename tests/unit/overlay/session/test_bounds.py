@@ -3,14 +3,18 @@
 
 from random import Random
 
+import pytest
+
 from pineconed.overlay.session.answer import Answer
-from pineconed.overlay.session.dialling import MAX_ATTEMPTS
+from pineconed.overlay.session.dialling import MAX_ATTEMPTS, MAX_REDIALS
 from pineconed.overlay.session.half_open import MAX_HALF_OPEN
 from pineconed.overlay.session.initiation import Initiation
+from pineconed.overlay.session.message import RESPONSE_LIMIT
 from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.table import MAX_SESSIONS
 from tests.unit.overlay.conversation import Conversation, lost, one_more
 from tests.unit.overlay.hostile import frame_of, invented
+from tests.unit.overlay.packets import ipv6
 
 
 def test_half_open_handshakes_are_bounded_and_never_touch_a_session() -> None:
@@ -58,31 +62,57 @@ def test_an_evicted_finished_handshake_leaves_its_session() -> None:
     assert talk.b.drops == {}
 
 
+@pytest.fixture
+def quick_inits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a test a thousand key pairs."""
+    cheap = Initiation(Conversation().a.endpoint.sessions.context.party, 1, 0.0)
+
+    def quick(self: Initiation, party: Party, index: int, now: float) -> None:
+        for name in Initiation.__slots__:
+            setattr(self, name, getattr(cheap, name))
+        self.index = index
+        self.begun_at = now
+
+    monkeypatch.setattr(Initiation, "__init__", quick)
+
+
+@pytest.mark.usefixtures("quick_inits")
 def test_attempts_are_bounded() -> None:
     talk = Conversation()
     talk.wire = lost
     dialler = talk.a.endpoint.sessions.dialler
     rng = Random(1)
-    party = talk.a.endpoint.sessions.context.party
-    cheap = Initiation(party, 1, talk.now)
-    original = Initiation.__init__
-
-    def quick(self: Initiation, party: Party, index: int, now: float) -> None:
-        """Spare the test a thousand key pairs."""
-        for name in Initiation.__slots__:
-            setattr(self, name, getattr(cheap, name))
-        self.index = index
-
-    Initiation.__init__ = quick  # type: ignore[method-assign]
-    try:
-        for _ in range(MAX_ATTEMPTS + 10):
-            dialler.dial(rng.randbytes(15), bytes(40), talk.now)
-    finally:
-        Initiation.__init__ = original  # type: ignore[method-assign]
+    for _ in range(MAX_ATTEMPTS + 10):
+        dialler.dial(rng.randbytes(15), bytes(40), talk.now)
     assert talk.a.endpoint.sessions.counts()["dialling"] == MAX_ATTEMPTS
     assert talk.a.drops == {"out_waiting_full": 10}
     dialler.redial(rng.randbytes(15), talk.now)
     assert talk.a.endpoint.sessions.counts()["dialling"] == MAX_ATTEMPTS
+
+
+def test_peers_that_fall_silent_leave_room_for_dials() -> None:
+    talk = Conversation()
+    talk.establish()
+    talk.wire = lost
+    context = talk.b.endpoint.sessions.context
+    for number in range(MAX_ATTEMPTS + 10):
+        context.note_sent(one_more(talk, talk.b, number), 1, 100, talk.now)
+    talk.run(10.0)
+    assert talk.b.endpoint.sessions.counts()["dialling"] == MAX_REDIALS
+    talk.send(talk.b, ipv6(talk.b.address, talk.a.address[:15] + b"x"))
+    assert talk.b.endpoint.sessions.counts()["dialling"] == MAX_REDIALS + 1
+
+
+def test_a_response_longer_than_any_is_not_kept() -> None:
+    talk = Conversation()
+    talk.wire = lost
+    talk.send(talk.a, talk.a.packet())
+    init = talk.traffic()[-1][2].payload
+    for _ in range(3):
+        bogus = b"\2\0\0\0" + init[4:8] + talk.rng.randbytes(RESPONSE_LIMIT - 7)
+        talk.inject(talk.a, frame_of(talk.b.key, talk.a, bogus))
+    talk.run(0.01)
+    assert talk.a.drops == {"message_malformed": 3}
 
 
 def test_sessions_are_bounded_and_unused_ones_go_first() -> None:
