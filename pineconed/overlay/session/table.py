@@ -2,6 +2,7 @@
 """The proven sessions: which there are, which one to send on, which one makes room."""
 
 from collections.abc import Iterator
+from heapq import nsmallest
 
 from pineconed.clock import NEVER
 from pineconed.overlay.session.drops import Drops, SessionDrop
@@ -10,6 +11,9 @@ from pineconed.overlay.session.session import Session
 
 MAX_SESSIONS = 4096
 MAX_PER_PEER = 4
+
+_AT_ONCE = 64
+"""Sessions that are marked to make room whenever all have been looked at, because that takes milliseconds."""
 
 
 class SessionTable:
@@ -23,6 +27,7 @@ class SessionTable:
         self._drops = drops
         self._by_peer: dict[bytes, list[Session]] = {}
         self._unused: dict[Session, None] = {}
+        self._marked: list[tuple[float, Session]] = []
 
     def __iter__(self) -> Iterator[Session]:
         """Every session, by peer in the order in which peers came."""
@@ -81,11 +86,21 @@ class SessionTable:
         if len(sessions) >= MAX_PER_PEER:
             evicted.append(next(old for old in sessions if not old.is_newest))
         elif self.count >= MAX_SESSIONS:
-            evicted.append(next(iter(self._unused), None) or min(self, key=_last_use))
+            evicted.append(next(iter(self._unused), None) or self._least_recently_used())
             self._drops.count(SessionDrop.SESSION_EVICTED)
         for old in evicted:
             self.remove(old)
         return evicted
+
+    def _least_recently_used(self) -> Session:
+        """Of all. One that was marked and has carried nothing since still is: no other can be older."""
+        while True:
+            while self._marked:
+                last_use, session = self._marked.pop()
+                if _last_use(session) == last_use and self._indices.owners.get(session.index) is session:
+                    return session
+            oldest = nsmallest(_AT_ONCE, self, key=_last_use)
+            self._marked = [(_last_use(session), session) for session in reversed(oldest)]
 
 
 def _last_use(session: Session) -> float:

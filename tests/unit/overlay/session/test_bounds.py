@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables that a stranger can fill, and do not grow."""
 
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -11,7 +12,8 @@ from pineconed.overlay.session.half_open import MAX_HALF_OPEN
 from pineconed.overlay.session.initiation import Initiation
 from pineconed.overlay.session.message import RESPONSE_LIMIT
 from pineconed.overlay.session.party import Party
-from pineconed.overlay.session.table import MAX_SESSIONS
+from pineconed.overlay.session.session import Session
+from pineconed.overlay.session.table import MAX_SESSIONS, SessionTable
 from tests.unit.overlay.conversation import Conversation, lost, one_more
 from tests.unit.overlay.hostile import frame_of, invented
 from tests.unit.overlay.packets import ipv6
@@ -137,3 +139,29 @@ def test_sessions_are_bounded_and_unused_ones_go_first() -> None:
     assert real.prefix not in context.table.newest
     one_more(talk, talk.b, 10**6 + 2)
     assert first.prefix in context.table.newest  # the one before it had carried nothing yet
+
+
+def test_making_room_does_not_look_at_every_session_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Conversation()
+    talk.establish()
+    context = talk.b.endpoint.sessions.context
+    looks = 0
+    every = SessionTable.__iter__
+
+    def counted(table: SessionTable) -> Iterator[Session]:
+        nonlocal looks
+        looks += 1
+        return every(table)
+
+    monkeypatch.setattr(SessionTable, "__iter__", counted)
+    sessions = []
+    for number in range(MAX_SESSIONS + 100):
+        talk.now += 0.001
+        sessions.append(one_more(talk, talk.b, number))
+        context.note_received(sessions[-1], 1, 100, talk.now)
+        if number == MAX_SESSIONS:
+            context.note_received(sessions[5], 1, 100, talk.now)
+            context.table.remove(sessions[7])
+    gone = {number for number, session in enumerate(sessions) if session.prefix not in context.table.newest}
+    assert gone == set(range(101)) - {5}
+    assert looks <= 3
