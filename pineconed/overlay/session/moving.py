@@ -19,6 +19,9 @@ TOLD_AGAIN = (0.5, 1.0, 2.0)
 MOVE_RATE = 100.0
 """Messages a second that tell of a move."""
 
+PAUSE = 0.2
+"""Seconds between two looks at all peers; a parent can move us hundreds of times a second."""
+
 RECENT = 60.0
 """Seconds since the last IP packet or echo within which a peer is told."""
 
@@ -33,11 +36,15 @@ class MoveNotices:
         self._again: deque[float] = deque()
         self._rate = TokenBucket(MOVE_RATE, MOVE_RATE / 10)
         self._next = NEVER
+        self._told_at = -NEVER
 
     def tell(self, now: float) -> None:
         """Our coords have changed: every peer with recent traffic is to learn the new ones."""
         self._again = deque(now + seconds for seconds in TOLD_AGAIN)
-        self._tell_all(now)
+        if now - self._told_at < PAUSE:
+            self._again.appendleft(self._told_at + PAUSE)
+        else:
+            self._tell_all(now)
 
     def handle_timer(self, now: float) -> None:
         """Send as many messages as may be sent now."""
@@ -52,6 +59,7 @@ class MoveNotices:
         return min(self._next, self._again[0] if self._again else NEVER)
 
     def _tell_all(self, now: float) -> None:
+        self._told_at = now
         for session in self._context.table.newest.values():
             if now - session.tally.last_use < RECENT:
                 self._waiting[session.prefix, True] = self._waiting[session.prefix, False] = None

@@ -6,6 +6,7 @@ import pytest
 from pineconed.clock import NEVER
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import EchoAnswered, SessionDown
+from pineconed.overlay.session.moving import MoveNotices
 from tests.unit.overlay.conversation import (
     CONFIRM,
     DATA,
@@ -169,10 +170,11 @@ def test_many_peers_are_told_of_a_move_one_after_the_other() -> None:
     talk = Conversation()
     talk.establish()
     moves = talk.a.endpoint.sessions._moves
-    for _ in range(5):
-        talk.a.endpoint.sessions.tell_move(talk.now)
-    assert moves.deadline() == talk.now + 0.5
     talk.a.endpoint.sessions.tell_move(talk.now)
+    for _ in range(4):
+        moves._tell_all(talk.now)
+    assert moves.deadline() == talk.now + 0.5
+    moves._tell_all(talk.now)
     assert moves.deadline() == pytest.approx(talk.now + 0.01)
     talk._after(talk.a)
     talk.run(0.4)
@@ -180,8 +182,9 @@ def test_many_peers_are_told_of_a_move_one_after_the_other() -> None:
     talk.run(2.0)
     assert moves.deadline() == NEVER
     assert len(talk.frames) == 9 * 2
-    for _ in range(6):
-        talk.a.endpoint.sessions.tell_move(talk.now)
+    talk.a.endpoint.sessions.tell_move(talk.now)
+    for _ in range(5):
+        moves._tell_all(talk.now)
     talk.a.endpoint.sessions.close(talk.now)
     talk._after(talk.a)
     talk.run(2.5)
@@ -357,3 +360,25 @@ def test_snapshot() -> None:
     assert (snapshot.rx_packets, snapshot.rx_bytes) == (1, 48)
     assert snapshot.age_seconds == pytest.approx(8.0, abs=0.2)
     assert snapshot.last_heard_seconds == pytest.approx(4.45, abs=0.2)
+
+
+def test_a_parent_that_moves_us_all_the_time_costs_few_looks_at_the_peers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = Conversation()
+    talk.establish()
+    looks: list[float] = []
+    tell_all = MoveNotices._tell_all
+
+    def counted(moves: MoveNotices, now: float) -> None:
+        looks.append(now)
+        tell_all(moves, now)
+
+    monkeypatch.setattr(MoveNotices, "_tell_all", counted)
+    for number in range(250):
+        talk.move(talk.b, (2, number + 1))
+        talk.run(0.002)
+    assert len(looks) <= 3
+    talk.run(0.3)
+    assert len(looks) <= 4
+    assert talk.a.endpoint.sessions.context.known.coords(talk.b.key[:15], talk.now) == (2, 250)
