@@ -171,9 +171,9 @@ def test_a_frame_held_back_does_not_redirect_answers() -> None:
     frame = talk.frames[-1][2]
     talk.wire = prompt
     talk.move(talk.a, (8,))
-    talk.run(1.0)
+    talk.run(2.5)  # by then a has said for the last time where it is
     talk.inject(talk.b, frame)
-    talk.run(1.0)
+    talk.run(0.0)
     assert talk.b.packets == [held]
     talk.frames.clear()
     talk.send(talk.b, talk.b.packet(2))
@@ -187,12 +187,13 @@ def test_a_frame_of_an_older_session_does_not_redirect_answers() -> None:
     talk.send(talk.a, talk.a.packet(1))
     frame = talk.frames[-1][2]
     talk.wire = prompt
-    talk.move(talk.a, (8,))
     talk.a.endpoint.sessions.dialler.redial(talk.b.key[:15], talk.now)
     talk._after(talk.a)
-    talk.run(1.0)
+    talk.run(0.5)
+    talk.move(talk.a, (8,))
+    talk.run(2.5)
     talk.inject(talk.b, frame)
-    talk.run(1.0)
+    talk.run(0.0)
     assert len(talk.b.packets) == 1
     assert talk.b.endpoint.sessions.context.known.coords(talk.a.key[:15], talk.now) == (8,)
 
