@@ -93,7 +93,7 @@ class AdminBackend:
             uptime_seconds=status.uptime_seconds,
             tun=self._tun_name,
             listeners=list(self._listeners()),
-            drops=status.drops,
+            drops={**status.drops, **self._driver.drops()},
             counters=status.counters,
         )
 

@@ -62,6 +62,9 @@ class DriverSource(Protocol):
     def detach(self, link: int, reason: str) -> None:
         """Close this link; nothing happens when it is gone."""
 
+    def drops(self) -> dict[str, int]:
+        """Packets that got lost between the node and its host, by cause."""
+
     def ping(self, prefix: bytes, data: bytes) -> SendResult | None:
         """Ask the node whose key begins so for `data` back; None without a session, which is then dialled."""
 

@@ -24,6 +24,7 @@ they may be called from a subscriber, and no event of a link comes before its nu
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -40,6 +41,7 @@ from pineconed.router.peer import LinkOptions
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import plain_reason
 from pineconed.tun.device import TunDevice
+from pineconed.tun.drops import TunDrop
 from pineconed.wire.buffer import Buffer
 
 BUFFER_SIZE = 1024 * 1024
@@ -82,6 +84,8 @@ class Driver:
         self._links: dict[int, StreamLink] = {}
         self._device: TunDevice | None = None
         self._device_lost: Callable[[str], None] = _ignore
+        self._device_drops: Counter[TunDrop] = Counter()
+        self._without_device = 0
         self._subscribers: list[Callable[[Event], None]] = []
         self._session_subscribers: list[Callable[[OverlayEvent], None]] = []
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
@@ -142,14 +146,19 @@ class Driver:
 
     def attach_tun(self, device: TunDevice, lost: Callable[[str], None] = _ignore) -> None:
         """Carry packets between this device and the node; `lost` is called once if the device goes away."""
-        self._device, self._device_lost = device, lost
+        self._device, self._device_lost, self._device_drops = device, lost, device.drops
         self._loop.add_reader(device.fileno(), self._on_packets)
 
     def detach_tun(self) -> None:
-        """Leave the device alone from now on; packets for this host are dropped."""
+        """Leave the device alone from now on; packets for this host are dropped and counted."""
         if self._device is not None:
             self._loop.remove_reader(self._device.fileno())
             self._device = None
+
+    def drops(self) -> dict[str, int]:
+        """Packets that got lost between the node and its host since the start, every cause named."""
+        counted = {**self._device_drops, TunDrop.TUN_ABSENT: self._without_device}
+        return {cause.value: counted.get(cause, 0) for cause in TunDrop}
 
     def subscribe(self, callback: Callable[[Event], None]) -> None:
         """Call this with every event of the node, in order, after the driver has acted on it."""
@@ -267,6 +276,8 @@ class Driver:
             packets = node.take_local()
             if packets and self._device is not None:
                 self._device.write(packets)
+            else:
+                self._without_device += len(packets)
             if not self._failed:
                 break
             self._end_failed(now)

@@ -19,6 +19,7 @@ import pytun
 
 from pineconed.overlay.session.plaintext import Delivery
 from pineconed.overlay.session.waiting import Outgoing
+from pineconed.tun.drops import TunDrop
 from pineconed.tun.errors import TunError
 from pineconed.tun.offload import OffloadChannel, enable
 from pineconed.tun.plain import PlainChannel
@@ -33,7 +34,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 class TunDevice:
     """An open TUN device without an address, down.
 
-    `drops` counts packets that the kernel refused. `features` says which super-packets and whether partial
+    `drops` counts packets that got lost here. `features` says which super-packets and whether partial
     packets are read and written (bits of `Offer.features`): none without `offload`, or if the kernel refuses.
     TunError when the name is no name or taken, the kernel has no TUN, or permission is missing.
     """
@@ -44,7 +45,7 @@ class TunDevice:
                 f"{name!r} is no interface name", "take 1 to 15 letters, digits, '-', '_' and '.', or auto"
             )
         wanted = "pine%d" if name == AUTO else name
-        self.drops: Counter[str] = Counter()
+        self.drops: Counter[TunDrop] = Counter()
         self._channel: PlainChannel | OffloadChannel
         try:
             opened = _open_offloaded(wanted, clone_device) if offload else None

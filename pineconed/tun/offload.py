@@ -27,7 +27,8 @@ from pineconed.overlay.session.super_packet import (
     header_length,
 )
 from pineconed.overlay.session.waiting import Outgoing
-from pineconed.tun.plain import MAX_PACKET, MAX_PACKETS, note_refusal
+from pineconed.tun.drops import TunDrop
+from pineconed.tun.plain import MAX_PACKET, MAX_PACKETS
 
 GSO_MAX_SIZE = 60000
 """Bytes of the longest super-packet that the kernel is to make: it fits a DATA, and that a frame."""
@@ -90,7 +91,7 @@ def enable(descriptor: int) -> int:
 class OffloadChannel:
     """Packets in and out of a descriptor with such headers; otherwise as `PlainChannel`."""
 
-    def __init__(self, descriptor: int, drops: Counter[str], features: int) -> None:
+    def __init__(self, descriptor: int, drops: Counter[TunDrop], features: int) -> None:
         self.features = features
         self._fd = descriptor
         self._drops = drops
@@ -128,7 +129,7 @@ class OffloadChannel:
             return [complete_at(packet, start, start + offset)]
         kind = _KINDS.get(gso & ~_GSO_ECN)
         if kind is None or not size or len(packet) < start + MIN_HEADER_LENGTHS[kind]:
-            self._drops["unknown_offload"] += 1
+            self._drops[TunDrop.TUN_OFFLOAD_UNKNOWN] += 1
             return []
         headers = start + header_length(kind, packet, start)
         if start == IPV6_HEADER_LENGTH and packet[6] == PROTOCOLS[kind]:
@@ -153,8 +154,8 @@ class OffloadChannel:
                         write(fd, start + packet[1:])
                     else:
                         writev(fd, (start, memoryview(packet)[1:]))
-            except OSError as error:
-                note_refusal(self._drops, error)
+            except OSError:
+                self._drops[TunDrop.TUN_REFUSED] += 1
 
 
 def _super_header(packet: SuperPacket) -> bytes:

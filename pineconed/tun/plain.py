@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole packets in and out of a TUN descriptor, as every kernel knows them: one packet, one system call."""
 
-import errno
 import os
 from collections import Counter
 from collections.abc import Iterable
 
 from pineconed.overlay.session.plaintext import Delivery
 from pineconed.overlay.session.waiting import Outgoing
+from pineconed.tun.drops import TunDrop
 
 MAX_PACKET = 65536
 """More than any packet that the kernel can hand out (MTU 65535)."""
@@ -17,11 +17,11 @@ MAX_PACKETS = 256
 
 
 class PlainChannel:
-    """Neither super-packets nor partial packets. `drops` counts, by cause, what the kernel refused."""
+    """Neither super-packets nor partial packets. `drops` counts what the kernel refused."""
 
     features = 0
 
-    def __init__(self, descriptor: int, drops: Counter[str]) -> None:
+    def __init__(self, descriptor: int, drops: Counter[TunDrop]) -> None:
         self._fd = descriptor
         self._drops = drops
 
@@ -44,10 +44,5 @@ class PlainChannel:
         for packet in packets:
             try:
                 write(fd, packet)  # type: ignore[arg-type]  # super-packets come only where they are offered
-            except OSError as error:
-                note_refusal(self._drops, error)
-
-
-def note_refusal(drops: Counter[str], error: OSError) -> None:
-    """Count a packet that the kernel did not take, by the name of the error."""
-    drops[errno.errorcode.get(error.errno or 0, "unknown").lower()] += 1
+            except OSError:
+                self._drops[TunDrop.TUN_REFUSED] += 1

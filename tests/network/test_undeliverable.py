@@ -10,7 +10,7 @@ import pytest
 
 from pineconed.cli.failures import ExitCode
 from tests.network.conftest import require_lab
-from tests.network.lab import Lab
+from tests.network.lab import Lab, wait_until
 from tests.network.nodes import PORT, Pineconed, command, overlay_address
 from tests.network.ping import wait_for_ping
 
@@ -67,6 +67,16 @@ def test_a_node_without_peers_has_no_route(lab: Lab) -> None:
     assert node.status()["drops"]["out_no_route"] >= 3
     code, text = echo(node, overlay_address(ABSENT))
     assert (code, "the route fails" in text) == (ExitCode.ROUTE_FAILS, True)
+
+
+def test_packets_for_a_host_without_an_interface_are_counted(lab: Lab) -> None:
+    a, b = lab.hosts("a b")
+    link = lab.link(a, b)
+    right = Pineconed(b, tun="none").wait_ready()
+    left = Pineconed(a, connect=[f"{link.address(b)}:{PORT}"]).wait_ready()
+    wait_until(lambda: echo(left, right.address)[0] == ExitCode.DONE, 20, "a session")
+    assert "ttl=" not in said_by_ping(left, right.address)
+    assert right.status()["drops"]["tun_absent"] == 3
 
 
 def test_an_echo_tells_the_session_from_the_peer(pair: tuple[Pineconed, Pineconed]) -> None:

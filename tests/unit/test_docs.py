@@ -23,6 +23,7 @@ from pineconed.overlay.endpoint import EndpointDrop
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.snake import BootstrapVerdict
+from pineconed.tun.drops import TunDrop
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -114,7 +115,7 @@ def test_every_call_of_the_admin_api_is_described() -> None:
 
 
 def test_every_cause_of_a_drop_is_described() -> None:
-    kinds = (DropCause, EndpointDrop, SessionDrop, BootstrapVerdict, BroadcastVerdict)
+    kinds = (DropCause, EndpointDrop, SessionDrop, BootstrapVerdict, BroadcastVerdict, TunDrop)
     counted = {cause.value for kind in kinds for cause in kind}
     counted -= {BootstrapVerdict.STORED, BroadcastVerdict.SEEN}
     counted |= {"announcement_delayed", "announcement_too_long", "no_free_port"}

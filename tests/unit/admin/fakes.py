@@ -186,6 +186,7 @@ class FakeDriver:
     )
     detached: list[tuple[int, str]] = field(default_factory=list)
     echoes: list[bytes] = field(default_factory=list)
+    lost: dict[str, int] = field(default_factory=dict)
     on_ping: Callable[["FakeDriver", bytes, bytes], SendResult | None] = field(
         default=lambda driver, prefix, data: driver.answer(prefix, data)
     )
@@ -196,6 +197,9 @@ class FakeDriver:
 
     def detach(self, link: int, reason: str) -> None:
         self.detached.append((link, reason))
+
+    def drops(self) -> dict[str, int]:
+        return dict(self.lost)
 
     def ping(self, prefix: bytes, data: bytes) -> SendResult | None:
         self.echoes.append(data)

@@ -7,6 +7,7 @@ from pineconed.admin import schema
 from pineconed.admin.errors import AdminError
 from pineconed.admin.handlers import MAX_CONFIGURED_PEERS, AdminBackend
 from pineconed.admin.identifier import address_text
+from pineconed.clock import Now
 from tests.unit.admin.fakes import (
     CHILD_KEY,
     OWN_KEY,
@@ -31,6 +32,11 @@ def test_status(backend: AdminBackend) -> None:
     assert (status.peers, status.peers_down) == (3, 2)
     assert (status.version, status.uptime_seconds, status.tun) == ("1.2.3", 5000.0, "pine0")
     assert status.listeners == ["tcp://[::]:4444"]
+
+
+def test_status_tells_drops_of_the_node_and_of_the_device(world: World) -> None:
+    world.driver.lost = {"tun_refused": 2}
+    assert world.backend().status(NOTHING).drops == {**world.node.status(Now(0.0, 0)).drops, "tun_refused": 2}
 
 
 def test_status_of_a_root_without_a_device(world: World) -> None:

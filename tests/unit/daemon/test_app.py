@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pineconed.overlay.session.party import Offer, Timing
 from pineconed.signing import Ed25519Signer
 from pineconed.transport import listener as listener_module
 from pineconed.tun import attach
+from pineconed.tun.drops import TunDrop
 from pineconed.tun.errors import TunError
 
 Lines = list[Any]
@@ -57,6 +59,7 @@ class FakeTun:
     features = 7
 
     def __init__(self) -> None:
+        self.drops: Counter[TunDrop] = Counter()
         self._out, self._in = os.pipe()
         os.set_blocking(self._out, False)
         self.closed = False

@@ -4,6 +4,7 @@
 import asyncio
 import errno
 import socket
+from collections import Counter
 from typing import cast
 
 import pytest
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 from pineconed.clock import Now
 from pineconed.router.events import CloseLink, Event, LinkDown, LinkUp
 from pineconed.tun.device import TunDevice
+from pineconed.tun.drops import TunDrop
 from pineconed.wire.buffer import Buffer
 from tests.unit.daemon.driver_bench import Bench, Run, divide_by_zero, read_clock
 
@@ -24,6 +26,7 @@ class FakeDevice:
         self._near.setblocking(False)
         self.host.setblocking(False)
         self.fail_with: OSError | None = None
+        self.drops: Counter[TunDrop] = Counter()
 
     def fileno(self) -> int:
         return self._near.fileno()
@@ -68,6 +71,8 @@ def test_packets_go_through_the_device_both_ways(run: Run) -> None:
         await bench.until(lambda: len(bench.node.received[link]) == 3)
         with pytest.raises(BlockingIOError):
             device.host.recv(100)
+        device.drops[TunDrop.TUN_REFUSED] += 2
+        assert bench.driver.drops() == {"tun_absent": 2, "tun_refused": 2, "tun_offload_unknown": 0}
         device.close()
 
     run(check)

@@ -15,6 +15,7 @@ import pytest
 
 from pineconed.tun import device as device_module
 from pineconed.tun.device import AUTO, TunDevice
+from pineconed.tun.drops import TunDrop
 from pineconed.tun.errors import TunError
 from pineconed.tun.plain import MAX_PACKETS
 from tests.unit.tun.namespace import in_new_namespace, ip
@@ -110,7 +111,7 @@ def test_packets_for_the_host_arrive_and_refused_ones_are_counted() -> None:
     def check() -> None:
         device = TunDevice(AUTO)
         device.write([packet(b"", THERE, HERE)])
-        assert device.drops == {"eio": 1}
+        assert device.drops == {TunDrop.TUN_REFUSED: 1}
         bring_up(device)
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver:
             receiver.bind((HERE, 9))
@@ -119,7 +120,7 @@ def test_packets_for_the_host_arrive_and_refused_ones_are_counted() -> None:
             good = packet(_with_checksum(datagram, THERE, HERE), THERE, HERE, socket.IPPROTO_UDP)
             device.write([b"\0 is no IP version", memoryview(good)])
             assert receiver.recv(100) == b"food"
-        assert device.drops == {"eio": 1, "einval": 1}
+        assert device.drops == {TunDrop.TUN_REFUSED: 2}
         device.close()
 
     in_new_namespace(check)

@@ -23,6 +23,7 @@ from pineconed.overlay.session.super_packet import SuperKind, SuperPacket, check
 from pineconed.overlay.session.waiting import Outgoing
 from pineconed.tun import device as device_module
 from pineconed.tun.device import AUTO, TunDevice
+from pineconed.tun.drops import TunDrop
 from pineconed.tun.offload import GSO_MAX_SIZE, OffloadChannel
 from pineconed.tun.plain import MAX_PACKETS
 from tests.unit.overlay.packets import OWN, PEER, TCP, UDP, ipv6, partial, ports
@@ -52,7 +53,7 @@ class Kernel:
         self._kernel, self._device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._device.setblocking(False)
         self._kernel.setblocking(False)
-        self.drops: Counter[str] = Counter()
+        self.drops: Counter[TunDrop] = Counter()
         self.channel = OffloadChannel(self._device.fileno(), self.drops, features)
 
     def gives(self, *packets: bytes) -> list[Outgoing]:
@@ -167,7 +168,7 @@ def test_super_packets_with_extension_headers_are_cut(kernel: Kernel) -> None:
 )
 def test_what_was_not_asked_for_is_dropped_and_counted(kernel: Kernel, given: bytes) -> None:
     assert kernel.gives(given) == []
-    assert kernel.drops == {"unknown_offload": 1}
+    assert kernel.drops == {TunDrop.TUN_OFFLOAD_UNKNOWN: 1}
 
 
 def test_ipv4_is_left_to_those_who_refuse_it(kernel: Kernel) -> None:
@@ -201,7 +202,7 @@ def test_features_are_what_the_kernel_takes(
         assert device.features == features
         assert device.name == "pine0"
         device.write([ipv6(PEER, OWN)])
-        assert device.drops == {"eio": 1}
+        assert device.drops == {TunDrop.TUN_REFUSED: 1}
         assert device.read_packets(1000) == []
         device.close()
 
