@@ -104,11 +104,11 @@ def test_nobody_owns_the_address(lab: Lab, nearest: str) -> None:
     assert all(session["state"] != "up" for node in nodes for session in node.ctl("sessions")["sessions"])
     ours, theirs = source.status()["drops"], last.status()["drops"]
     if hostile:
-        assert ours["response_foreign_key"] >= 6
+        assert ours["response_foreign_key"] > 0
         assert theirs["no_route"] == drops["no_route"]
     else:
         assert ours["response_foreign_key"] == 0
-        assert theirs["no_route"] >= drops["no_route"] + 6
+        assert theirs["no_route"] > drops["no_route"]
     wait_for_ping(nodes[1].host, nodes[2].address)  # others are not disturbed
     if not hostile:
         wait_for_ping(source.host, last.address)
