@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from typing import Any, cast
@@ -27,6 +28,7 @@ from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal
 from pineconed.transport.listener import TcpListener
 from pineconed.transport.stream import SocketStream
 from pineconed.tun.device import TunDevice
+from pineconed.tun.drops import TunDrop
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.handshake import encode_handshake
 
@@ -40,6 +42,7 @@ class Device:
         self._host, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._near.setblocking(False)
         self.written: list[bytes] = []
+        self.drops: Counter[TunDrop] = Counter()
         self.fileno = self._near.fileno
 
     def emit(self, packet: bytes) -> None:
@@ -227,7 +230,7 @@ def test_a_crowd_from_one_address_leaves_room_for_configured_peers() -> None:
         assert one.gate.refusals[Refusal.LINKS_SOURCE] > 0
         assert len(one.node.peerings(read_now())) == 64
         one.dialer.add(f"127.0.0.1:{await two.listen()}", "file")
-        await until(lambda: one.dialer.peers()[0].state is DialState.UP)
+        await until(lambda: one.count(LinkAnnounced) and two.count(LinkAnnounced))
         one.device.emit(one.packet_to(two, b"still here"))
         await until(lambda: two.device.written)
         crowd.close()
