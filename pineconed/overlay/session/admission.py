@@ -85,7 +85,7 @@ class Admission(Generic[_T]):
         waiting = at.waiting
         if digest in waiting:
             waiting[digest].times = times
-            return None
+            return item
         if len(waiting) < MAX_WAITING:
             at.least = min(at.least, times)
         elif times <= at.least:

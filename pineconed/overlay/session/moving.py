@@ -47,11 +47,11 @@ class MoveNotices:
             self._tell_all(now)
 
     def handle_timer(self, now: float) -> None:
-        """Send as many messages as may be sent now."""
+        """Send as many messages as may be sent now; call when that is due."""
         if self._again and now >= self._again[0]:
             self._again.popleft()
             self._tell_all(now)
-        elif now >= self._next:
+        else:
             self._tell_some(now)
 
     def deadline(self) -> float:

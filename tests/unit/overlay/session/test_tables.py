@@ -248,8 +248,8 @@ def test_what_has_come_most_often_is_admitted_first_then_what_came_first() -> No
     for name in (b"a", b"b"):
         admission.offer(1, name, name, 10.0)
     assert _names(admission, 10.0) == [b"a", b"b"]
-    for name in (b"c", b"d", b"e", b"d"):
-        admission.offer(1, name, name, 10.0)
+    gone = [admission.offer(1, name, name, 10.0) for name in (b"c", b"d", b"e", b"d")]
+    assert gone == [None, None, None, b"d"], "a copy of what waits is dropped"
     assert list(admission.admitted(10.5)) == [(b"d", True)]
     assert list(admission.admitted(11.0)) == [(b"c", False)]
     assert list(admission.admitted(11.5)) == [(b"e", False)]
