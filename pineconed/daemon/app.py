@@ -26,6 +26,7 @@ from pineconed.daemon.driver import Driver
 from pineconed.daemon.errors import StartError
 from pineconed.daemon.event_log import EventLog
 from pineconed.daemon.identity import NodeKey, open_key
+from pineconed.daemon.inbound import Inbound, Reception
 from pineconed.daemon.lock import claim_socket, lock_key
 from pineconed.daemon.log_limiter import LogLimiter
 from pineconed.daemon.logs import LogLevels, write_line
@@ -35,13 +36,15 @@ from pineconed.node import Node
 from pineconed.overlay.address import address_of
 from pineconed.overlay.session.identity import Ed25519Identity
 from pineconed.overlay.session.party import FEATURE_UDP, Offer, Party, Timing
-from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.peering.admission import Admission
+from pineconed.router.peer import LinkOptions
 from pineconed.signing import Ed25519Signer, verify_ed25519
+from pineconed.transport.connect import Connector
 from pineconed.transport.dialer import Dialer, DialSettings
-from pineconed.transport.gate import AcceptGate, AcceptLimits, source_of
-from pineconed.transport.listener import ListenError, TcpListener
-from pineconed.transport.stream import SocketStream, Stream
+from pineconed.transport.gate import AcceptGate, AcceptLimits
+from pineconed.transport.stream import Stream
 from pineconed.transport.uri import parse_listen_uri
+from pineconed.transport.uri_options import parse_key
 from pineconed.tun.device import TunDevice
 from pineconed.tun.errors import TunError
 
@@ -69,7 +72,7 @@ class Daemon:
         self._parts = AsyncExitStack()
         self._limiter = LogLimiter(write_line, log_levels.wants, _seconds)
         self._events = EventLog(self._limiter)
-        self._listeners: list[TcpListener] = []
+        self._inbound: Inbound | None = None
         self._tun_name: str | None = None
 
     def stop(self) -> None:
@@ -108,12 +111,13 @@ class Daemon:
         signer = Ed25519Signer(key.seed)
         device = await self._open_tun(address_of(signer.public_key)) if self._config.tun.enabled else None
         node = self._make_node(key.seed, signer, device.features if device is not None else 0)
+        node.admit_by(_admission(self._config), read_now())
         driver = Driver(node, read_now, self._loop)
         self._parts.callback(driver.close, STOPPING)
         driver.subscribe(self._events.handle_event)
         driver.subscribe_sessions(self._events.handle_session_event)
         driver.start()
-        await self._open_listeners(driver)
+        await self._open_listeners(node, driver)
         if device is not None:
             driver.attach_tun(device, self._lose_tun)
         dialer = self._open_dialer(driver)
@@ -146,7 +150,7 @@ class Daemon:
             bare_ipv6=[parse_identifier(node).key for node in config.overlay.bare_ipv6],
         )
 
-    async def _open_listeners(self, driver: Driver) -> None:
+    async def _open_listeners(self, node: Node, driver: Driver) -> None:
         peering = self._config.peering
         limits = AcceptLimits(
             half_open=peering.half_open,
@@ -165,22 +169,10 @@ class Daemon:
             self._events.crowded,
         )
         driver.subscribe(gate.handle_event)
+        inbound = self._inbound = Inbound(Reception(node, driver, gate, self._events, _seconds))
+        self._parts.push_async_callback(inbound.close_all)
         for text in self._config.listen:
-            await self._open_listener(text, gate, driver)
-
-    async def _open_listener(self, text: str, gate: AcceptGate, driver: Driver) -> None:
-        def attach(stream: SocketStream) -> int:
-            uri = f"tcp://{stream.remote}"
-            return self._attach(driver, stream, LinkOptions(PeerType.REMOTE, "", uri, Direction.INBOUND))
-
-        uri = parse_listen_uri(text)
-        listener = TcpListener(uri.host, uri.port, gate, attach, self._events.out_of_order)
-        try:
-            await listener.start()
-        except ListenError as error:
-            raise StartError(f"{uri}: {error}") from error
-        self._parts.push_async_callback(listener.close)
-        self._listeners.append(listener)
+            await inbound.open(parse_listen_uri(text))
 
     async def _open_tun(self, address: bytes) -> TunDevice:
         from pineconed.tun.attach import foreign_unique_locals, open_tun  # noqa: PLC0415 (pyroute2: 0.2 s)
@@ -204,10 +196,12 @@ class Daemon:
 
     def _open_dialer(self, driver: Driver) -> Dialer:
         def attach(stream: Stream, options: LinkOptions) -> int:
-            return self._attach(driver, stream, options)
+            link = driver.attach(stream, options)
+            self._events.opened(link, stream.remote, options.uri, options)
+            return link
 
         peering = self._config.peering
-        dialer = Dialer(attach, DialSettings(peering.backoff_min, peering.backoff_max))
+        dialer = Dialer(Connector().connect, attach, DialSettings(peering.backoff_min, peering.backoff_max))
         self._parts.push_async_callback(dialer.close)
         driver.subscribe(dialer.handle_event)
         for uri in self._config.connect:
@@ -239,12 +233,6 @@ class Daemon:
 
     # ---------------------------------------------------------------- while it runs
 
-    def _attach(self, driver: Driver, stream: Stream, options: LinkOptions) -> int:
-        link = driver.attach(stream, options)
-        host = stream.remote.rpartition(":")[0].strip("[]")
-        self._events.opened(link, stream.remote, source_of(host), options)
-        return link
-
     def _lose_tun(self, reason: str) -> None:
         if not self._over.done():
             self._over.set_exception(
@@ -262,7 +250,7 @@ class Daemon:
     # ---------------------------------------------------------------- telling the operator
 
     def _listening(self) -> list[str]:
-        return [f"tcp://{address}" for listener in self._listeners for address in listener.addresses]
+        return self._inbound.uris() if self._inbound is not None else []
 
     def _warn_of_neighbours(self, neighbours: list[str]) -> None:
         for neighbour in neighbours:
@@ -290,6 +278,16 @@ class Daemon:
                 "this node neither listens nor connects, so it is alone",
                 remedy="name a peer under connect, or add one with pineconectl add-peer",
             )
+
+
+def _admission(config: Config) -> Admission:
+    """Who may peer, as the configuration says."""
+    peering = config.peering
+    return Admission(
+        frozenset(parse_key(key) for key in peering.allowed_keys),
+        frozenset(parse_key(key) for key in peering.blocked_keys),
+        peering.max_peers,
+    )
 
 
 def _party(seed: bytes, config: Config, features: int) -> Party:

@@ -157,6 +157,35 @@ class LogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PeeringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How peerings are dialled and accepted."""
 
+    allowed_keys: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Public keys of the nodes that may peer with this one without being named in "
+            "`connect`: those that connect here, and those found on the local network. Empty: every node. "
+            "A listener with key= in its URI takes those keys instead. Only tls:// proves a key; over the "
+            "other schemes it is a claim that a stranger can have recorded.",
+            examples=[["57ecb05d621da52f272b8cf84f7fd8177c83af1580d25a764cc06436d67171cb"]],
+            extra={"expected": "a list of public keys in double quotes, each of 64 hexadecimal digits"},
+        ),
+    ] = ()
+    blocked_keys: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Public keys of nodes that this one never peers with, whoever connects. They can "
+            "still be reached through others, and a key that is blocked costs its owner nothing to replace.",
+            examples=[["57ecb05d621da52f272b8cf84f7fd8177c83af1580d25a764cc06436d67171cb"]],
+            extra={"expected": "a list of public keys in double quotes, each of 64 hexadecimal digits"},
+        ),
+    ] = ()
+    max_peers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=253,
+            description="How many peerings this node has at most; beyond that only those in `connect` are "
+            "made. Some are kept for these in any case.",
+        ),
+    ] = 253
     backoff_min: Annotated[
         float,
         Meta(

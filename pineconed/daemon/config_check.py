@@ -13,7 +13,8 @@ from msgspec import inspect
 from pineconed.admin.identifier import IdentifierError, parse_identifier
 from pineconed.daemon.config import Config
 from pineconed.daemon.toml_lines import KeyPath
-from pineconed.transport.uri import parse_listen_uri, parse_peer_uri
+from pineconed.transport.uri import parse_listen_uri, parse_peer_uri, shown
+from pineconed.transport.uri_options import parse_key
 
 _MAX_SOCKET_PATH = 107  # bytes, as the kernel limits the name of a Unix socket
 _SHOWN = 60  # characters of a wrong value that a message repeats
@@ -32,11 +33,13 @@ def _read_node(text: str) -> str:
 
 
 _ITEM_READERS: dict[KeyPath, Callable[[str], object]] = {
-    ("listen",): parse_listen_uri,
-    ("connect",): parse_peer_uri,
+    ("listen",): lambda text: parse_listen_uri(text).name,
+    ("connect",): lambda text: parse_peer_uri(text).name,
     ("overlay", "bare_ipv6"): _read_node,
+    ("peering", "allowed_keys"): parse_key,
+    ("peering", "blocked_keys"): parse_key,
 }
-"""The lists, and what each reads an item with; two items are the same when they read as the same text."""
+"""The lists, and what each reads an item with; two items are the same when they read as the same."""
 
 
 class Problem(NamedTuple):
@@ -135,14 +138,14 @@ def _check_items(values: list[Any], path: KeyPath) -> Iterator[Problem]:
     for index, value in enumerate(values):
         here = (*path, index)
         try:
-            item = str(read(value)) if isinstance(value, str) else None
+            item = read(value) if isinstance(value, str) else None
         except ValueError as error:
             yield Problem(here, str(error))
             continue
         if item is None:
             yield Problem(here, f"expected text in double quotes, found {_shown(value)}")
         elif item in seen:
-            yield Problem(here, f"{_shown(value)} is in the list twice; remove one")
+            yield Problem(here, f"{_shown(shown(value))} is in the list twice; remove one")
         seen.add(item)
 
 

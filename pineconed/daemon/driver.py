@@ -36,6 +36,7 @@ from pineconed.daemon.stream_link import StreamLink
 from pineconed.dataplane.forward import SendResult
 from pineconed.node import Node
 from pineconed.overlay.events import OverlayEvent
+from pineconed.peering.admission import Admission
 from pineconed.router.events import CloseLink, Event, LinkDown
 from pineconed.router.peer import LinkOptions
 from pineconed.transport.stream import Stream
@@ -172,6 +173,11 @@ class Driver:
         """Ask the node whose key begins so for `data` back; None without a session, which is then dialled."""
         self._turn_soon()
         return self._node.ping(prefix, data, self._clock())
+
+    def admit_by(self, admission: Admission) -> None:
+        """Let the node peer by these rules from now on; peerings that they do not admit are closed."""
+        self._node.admit_by(admission, self._clock())
+        self._turn_soon()
 
     # ---------------------------------------------------------------- in: a turn begins
 

@@ -31,6 +31,7 @@ _ENDS_BURST = 5
 
 _NETWORK = "(network)"
 _SESSIONS = "(sessions)"
+_FAILED = "handshake failed"
 _CROWDED = "connections come too fast and wait"
 _OUT_OF_ORDER = "cannot accept peers for now"
 
@@ -70,6 +71,13 @@ class EventLog:
         fields = {"limit": limit, "source": source}
         self._limiter.log(
             "warning", "connection refused", fields, cause=f"connection refused {limit}", peer=source
+        )
+
+    def came_to_nothing(self, remote: str, source: str, reason: str) -> None:
+        """An inbound connection ended before it could be a link."""
+        fields = {"direction": Direction.INBOUND.value, "remote": remote, "reason": reason}
+        self._limiter.log(
+            "warning", _FAILED, fields, cause=f"{_FAILED} inbound", peer=source, burst=_ENDS_BURST
         )
 
     def crowded(self) -> None:
@@ -142,7 +150,7 @@ class EventLog:
     def _ended(self, event: LinkDown) -> None:
         """One line for a peering that ends, after which nothing of it is remembered."""
         fields: dict[str, Any] = {"reason": event.reason}
-        text = "handshake failed"
+        text = _FAILED
         if event.public_key is not None and event.port is not None:
             text = "peering down"
             fields |= {"port": event.port, "key": event.public_key.hex()}

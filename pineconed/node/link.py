@@ -4,6 +4,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from pineconed.peering.admission import Candidate
 from pineconed.peering.peering import Peering
 from pineconed.router.peer import LinkOptions
 
@@ -29,3 +30,8 @@ class Link:
     tx_bytes: int = 0
     rx_frames: int = 0
     drops: Counter[str] = field(default_factory=Counter)
+
+
+def candidate(public_key: bytes, options: LinkOptions) -> Candidate:
+    """Who is at the other end of a stream, as the rules about peers look at it."""
+    return Candidate(public_key, options.proven_key, options.allowed_keys, options.configured)

@@ -37,7 +37,7 @@ class LinkTable:
     def open(self, options: LinkOptions, greeting: bytes, now: float) -> Link:
         """A new link, to be greeted; `now` in seconds."""
         self._last_number += 1
-        link = Link(self._last_number, options, Peering(now), greeting, opened_at=now)
+        link = Link(self._last_number, options, Peering(now, options.spent), greeting, opened_at=now)
         self.by_number[link.number] = self.greetings[link.number] = link
         self.arm(link)
         return link

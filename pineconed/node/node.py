@@ -15,12 +15,13 @@ place in the tables, when its handshake is done.
 """
 
 from collections.abc import Collection, Sequence
+from typing import cast
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder, SendResult
 from pineconed.dataplane.queues import Queues
 from pineconed.dataplane.table import ForwardingTable
-from pineconed.node.link import Link
+from pineconed.node.link import Link, candidate
 from pineconed.node.links import MIN_FRAMES_A_TURN, LinkTable
 from pineconed.node.liveness import liveness
 from pineconed.node.parts import Parts
@@ -39,6 +40,7 @@ from pineconed.overlay.session.party import Party
 from pineconed.overlay.session.plaintext import Delivery
 from pineconed.overlay.session.waiting import Outgoing
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
+from pineconed.peering.admission import Admission, Objection
 from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
 from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
@@ -100,6 +102,7 @@ class Node:
         self.public_key = signer.public_key
         self.address = address_of(signer.public_key)
         self.configured_peers = 0
+        self._admission = Admission()
         self._signer = signer
         self._verifier = verifier
         self._events: list[Event] = []
@@ -156,6 +159,19 @@ class Node:
         if link := self._links.by_number.get(number):
             self._drop(link, reason, now)
             self._note_place(now)
+
+    def admit_by(self, admission: Admission, now: Now) -> None:
+        """Peer by these rules from now on, and close the peerings that they do not admit."""
+        self._admission = admission
+        for link in list(self._links.by_port.values()):
+            key = cast("bytes", link.peering.public_key)
+            if reason := admission.unwelcome(candidate(key, link.options)):
+                self._close(link, reason, now, remote_fault=False)
+        self._note_place(now)
+
+    def objection(self, public_key: bytes, options: LinkOptions) -> Objection | None:
+        """Why the node with this key may not become a peer by such a link now; None if it may."""
+        return self._admission.objection(candidate(public_key, options), len(self._links.by_port))
 
     def outbound(self, packets: Sequence[Outgoing], now: Now) -> None:
         """Packets from this host, in order."""
@@ -307,6 +323,9 @@ class Node:
         """Give the link a port and greet the peer; None where the link was closed instead."""
         if public_key == self.public_key:
             self._close(link, _OWN_KEY, now, remote_fault=True)
+            return None
+        if objection := self.objection(public_key, link.options):
+            self._close(link, objection.text, now, remote_fault=not objection.full)
             return None
         port = self._ports.allocate(link.options.configured, self.configured_peers)
         if port is None:

@@ -46,6 +46,7 @@ class PeeringSnapshot:
     uri: str
     direction: Direction
     configured: bool
+    proven: bool
     state: Literal["handshake", "up"]
     uptime_seconds: float
     idle_seconds: float
@@ -130,6 +131,7 @@ def peering_snapshot(parts: Parts, link: Link, now: float) -> PeeringSnapshot:
         uri=link.options.uri,
         direction=link.options.direction,
         configured=link.options.configured,
+        proven=link.options.proven_key is not None,
         state="handshake" if link.port is None else "up",
         uptime_seconds=now - link.opened_at,
         idle_seconds=now - link.peering.last_heard,

@@ -47,11 +47,12 @@ class Peering:
         "public_key",
     )
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, spent: float = 0.0) -> None:
+        """`spent`: seconds of the time for the handshake that are over already."""
         self.public_key: bytes | None = None
         self.last_heard = now
         self.last_sent = now
-        self._started_at = now
+        self._started_at = now - spent
         self._unfinished_since: float | None = None
         self._handshake = bytearray()
         self._framer = Framer()

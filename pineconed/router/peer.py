@@ -31,7 +31,9 @@ class LinkOptions:
     """What the edge knows of a byte stream before the handshake.
 
     `zone` is the free string of protocol section 2 and never leaves the node; `configured` marks
-    peers that the operator named, for which ports are kept free.
+    peers that the operator named, for which ports are kept free. `proven_key` is the key that the transport
+    itself proved (protocol section 10). Unless empty, `allowed_keys` are the only ones that may be at the
+    other end. `spent` are the seconds that the transport took of the time for the handshake.
     """
 
     peer_type: PeerType
@@ -39,6 +41,9 @@ class LinkOptions:
     uri: str
     direction: Direction
     configured: bool = False
+    proven_key: bytes | None = None
+    allowed_keys: frozenset[bytes] = frozenset()
+    spent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

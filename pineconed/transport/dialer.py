@@ -8,15 +8,17 @@ a reference node without a free port completes the handshake and closes (protoco
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pineconed.router.events import Event, LinkAnnounced, LinkDown, LinkUp
 from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.transport.authority import UriError
 from pineconed.transport.stream import Stream
-from pineconed.transport.tcp import connect
-from pineconed.transport.uri import PeerUri, UriError, parse_peer_uri
+from pineconed.transport.uri import PeerUri, parse_peer_uri
+
+Connect = Callable[[PeerUri, float], Awaitable[Stream]]
 
 STATIC_ZONE = "static"
 """The zone of configured peers (protocol section 2)."""
@@ -74,16 +76,19 @@ class _Peer:
 class Dialer:
     """The configured peers of a daemon; its methods are called inside the running loop.
 
-    `attach` takes a connected stream into the driver and returns its link; `handle_event` must see every
-    event of the node. `chance` gives numbers in [0, 1) for the jitter.
+    `connect` gives a connected stream within a number of seconds, or raises OSError. `attach` takes it into
+    the driver and returns its link; `handle_event` must see every event of the node. `chance` gives numbers
+    in [0, 1) for the jitter.
     """
 
     def __init__(
         self,
+        connect: Connect,
         attach: Callable[[Stream, LinkOptions], int],
         settings: DialSettings | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self._connect = connect
         self._attach = attach
         self._settings = settings or DialSettings()
         self._chance = chance
@@ -94,7 +99,7 @@ class Dialer:
     def add(self, uri: str, source: str) -> None:
         """Dial this peer from now on; nothing happens if it is in the list already. UriError for no URI."""
         parsed = parse_peer_uri(uri)
-        name = str(parsed)
+        name = parsed.name
         if name in self._peers:
             return
         peer = self._peers[name] = _Peer(parsed, source)
@@ -105,7 +110,7 @@ class Dialer:
     def remove(self, uri: str) -> bool:
         """Dial this peer no longer; False if it is not in the list. A link that it has now stays up."""
         try:
-            name = str(parse_peer_uri(uri))
+            name = parse_peer_uri(uri).name
         except UriError:
             return False
         peer = self._peers.pop(name, None)
@@ -144,7 +149,7 @@ class Dialer:
     async def _keep_up(self, peer: _Peer) -> None:
         while True:
             peer.last_error = await self._try(peer)
-            wait = self._backoff(peer.attempts)
+            wait = self._backoff(peer)
             peer.state, peer.next_try = DialState.WAITING, asyncio.get_running_loop().time() + wait
             await asyncio.sleep(wait)
             peer.next_try = None
@@ -154,24 +159,22 @@ class Dialer:
         peer.state = DialState.CONNECTING
         peer.attempts += 1
         try:
-            stream = await connect(peer.uri.host, peer.uri.port, self._settings.connect_timeout)
+            stream = await self._connect(peer.uri, self._settings.connect_timeout)
         except OSError as error:
             return str(error)
-        options = LinkOptions(
-            PeerType.REMOTE, STATIC_ZONE, str(peer.uri), Direction.OUTBOUND, configured=True
-        )
-        peer.link = self._attach(stream, options)
+        peer.link = self._attach(stream, _options(peer.uri, stream))
         self._by_link[peer.link] = peer
         peer.state, peer.ended = DialState.HANDSHAKE, asyncio.get_running_loop().create_future()
         reason = await peer.ended
         self._forget_link(peer)
         return reason
 
-    def _backoff(self, attempts: int) -> float:
+    def _backoff(self, peer: _Peer) -> float:
         """From `backoff_min` to twice that at first; the range doubles until it ends at `backoff_max`."""
-        shortest, longest = self._settings.backoff_min, self._settings.backoff_max
-        upper = min(longest, shortest * 2.0 ** min(max(attempts, 1), 32))
-        lower = max(min(shortest, longest), upper / 2)
+        longest = peer.uri.options.max_backoff or self._settings.backoff_max
+        shortest = min(self._settings.backoff_min, longest)
+        upper = min(longest, shortest * 2.0 ** min(max(peer.attempts, 1), 32))
+        lower = max(shortest, upper / 2)
         return lower + (upper - lower) * self._chance()
 
     def _forget_link(self, peer: _Peer) -> None:
@@ -180,10 +183,22 @@ class Dialer:
         peer.link = peer.ended = None
 
 
+def _options(uri: PeerUri, stream: Stream) -> LinkOptions:
+    return LinkOptions(
+        PeerType.REMOTE,
+        STATIC_ZONE,
+        uri.name,
+        Direction.OUTBOUND,
+        configured=True,
+        proven_key=stream.proven_key,
+        allowed_keys=frozenset(uri.options.keys),
+    )
+
+
 def _snapshot(peer: _Peer, now: float) -> DialSnapshot:
     left = None if peer.next_try is None else max(0.0, peer.next_try - now)
     return DialSnapshot(
-        str(peer.uri), peer.source, peer.state, peer.link, peer.attempts, peer.last_error, left
+        peer.uri.name, peer.source, peer.state, peer.link, peer.attempts, peer.last_error, left
     )
 
 

@@ -2,15 +2,15 @@
 """Who may come in, and how fast: bounds on inbound streams, in all and per source, before a byte is read.
 
 Shared by all listeners of a daemon and never asked about streams that we dial ourselves. A source is one
-IPv4 address or one IPv6 /64, because a single host owns a whole /64. A stream is *half-open* until its
-handshake is done. Memory is bounded by the streams that are open and by `MAX_REMEMBERED` sources.
+IPv4 address or one IPv6 /64, because a single host owns a whole /64. A stream is *half-open* from the moment
+it is accepted until its handshake is done, whatever comes before that (TLS, HTTP). Memory is bounded by the
+streams that are open and by `MAX_REMEMBERED` sources.
 """
 
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 from pineconed.rate import TokenBucket
 from pineconed.router.events import Event, LinkDown, LinkUp
@@ -66,11 +66,32 @@ class _Source:
     links: int = 0
 
 
-class _HalfOpen(NamedTuple):
-    """A stream whose handshake is not done."""
+class Visit:
+    """An admitted stream from its accept to its end; half-open until the handshake of its link is done.
 
-    source: _Source
-    since: float
+    Whoever serves it calls `opened` once it is a link of the node, whose events tell the rest, or `closed`
+    when it ends before that. Until then `give_way`, which is to be set at once, must close it when called.
+    `source` is what limits count by, `since` the moment of the accept on the gate's clock, in seconds.
+    """
+
+    __slots__ = ("_gate", "give_way", "link", "over", "record", "since", "source")
+
+    def __init__(self, gate: "AcceptGate", source: str, record: _Source, since: float) -> None:
+        self._gate = gate
+        self.source = source
+        self.record = record
+        self.since = since
+        self.over = False
+        self.link: int | None = None
+        self.give_way: Callable[[], None] = lambda: None
+
+    def opened(self, link: int) -> None:
+        """The stream is this link of the node from now on."""
+        self._gate.follow(self, link)
+
+    def closed(self) -> None:
+        """The stream has ended without a link; saying so twice does no harm."""
+        self._gate.leave(self)
 
 
 class AcceptGate:
@@ -78,8 +99,9 @@ class AcceptGate:
 
     `clock` gives seconds on any scale that only moves forward; `refused` is told the cause and the source
     of each refusal, for the log. `refusals` counts them by cause. When too many streams are half-open in all,
-    one that dawdles is closed by `give_way` for a new one, lest a few sources keep everybody else out.
-    `crowded` is told when streams have to wait, as more come than the rate in all allows; `waits` counts it.
+    one that dawdles is closed for a new one, lest a few sources keep everybody else out: by `give_way` if it
+    is a link already, else by its visit's. `crowded` is told when streams have to wait, as more come than the
+    rate in all allows; `waits` counts it.
     """
 
     def __init__(
@@ -91,14 +113,14 @@ class AcceptGate:
         crowded: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
-        self._limits = limits = limits or AcceptLimits()
-        self._rate = TokenBucket(limits.total_accepts_per_second, limits.total_accepts_burst)
+        self._limits = limits or AcceptLimits()
+        self._rate = TokenBucket(self._limits.total_accepts_per_second, self._limits.total_accepts_burst)
         self._crowded = crowded
         self._refused = refused
         self._sources: dict[str, _Source] = {}
         self._give_way = give_way
-        self._half_open: dict[int, _HalfOpen] = {}
-        self._links: dict[int, str] = {}
+        self._half_open: dict[Visit, None] = {}
+        self._links: dict[int, Visit] = {}
         self.accepted = 0
         self.waits = 0
         self.refusals: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
@@ -123,43 +145,53 @@ class AcceptGate:
         """No stream was there to accept after `reserve`."""
         self._rate.give_back(1)
 
-    def admit(self, host: str) -> bool:
-        """Whether a stream that was just accepted from this address may stay; counted and reported if not."""
-        name = source_of(host)
+    def admit(self, name: str) -> Visit | None:
+        """The visit of a stream that was just accepted from this source; None if it may not stay.
+
+        A refusal is counted and reported.
+        """
         source = self._refilled(name)
         cause = self._objection(source)
         if cause is not None:
             self.refusals[cause] += 1
             self._rate.give_back(1 - REFUSED)
             self._refused(cause, name)
-            return False
+            return None
         source.tokens -= 1
-        self.accepted += 1
-        return True
-
-    def opened(self, link: int, host: str) -> None:
-        """An admitted stream is now this link of the node, with its handshake before it."""
-        name = source_of(host)
-        source = self._refilled(name)
         source.half_open += 1
         source.links += 1
-        self._half_open[link] = _HalfOpen(source, self._clock())
-        self._links[link] = name
+        self.accepted += 1
+        visit = Visit(self, name, source, self._clock())
+        self._half_open[visit] = None
+        return visit
+
+    def follow(self, visit: Visit, link: int) -> None:
+        """An admitted stream is now this link of the node, with its handshake before it."""
+        visit.link = link
+        self._links[link] = visit
+
+    def leave(self, visit: Visit) -> None:
+        """An admitted stream has ended without a link."""
+        if visit.link is None and not visit.over:
+            self._end(visit)
 
     def handle_event(self, event: Event) -> None:
-        """Follow the links of `opened`: a handshake done, a link gone. Nothing else matters here."""
+        """Follow the links of visits: a handshake done, a link gone. Nothing else matters here."""
         if isinstance(event, LinkUp):
-            self._shake_hands(event.link)
-        elif isinstance(event, LinkDown):
-            self._shake_hands(event.link)
-            name = self._links.pop(event.link, None)
-            if name is not None:
-                self._sources[name].links -= 1
+            if visit := self._links.get(event.link):
+                self._shake_hands(visit)
+        elif isinstance(event, LinkDown) and (visit := self._links.pop(event.link, None)):
+            self._end(visit)
 
-    def _shake_hands(self, link: int) -> None:
-        stream = self._half_open.pop(link, None)
-        if stream is not None:
-            stream.source.half_open -= 1
+    def _end(self, visit: Visit) -> None:
+        visit.over = True
+        self._shake_hands(visit)
+        visit.record.links -= 1
+
+    def _shake_hands(self, visit: Visit) -> None:
+        if visit in self._half_open:
+            del self._half_open[visit]
+            visit.record.half_open -= 1
 
     def _objection(self, source: _Source) -> Refusal | None:
         limits = self._limits
@@ -175,14 +207,21 @@ class AcceptGate:
 
     def _make_room(self, newcomer: _Source) -> bool:
         """Close the oldest half-open stream of the source with most of them, or else one that dawdles."""
-        most = max((stream.source.half_open for stream in self._half_open.values()), default=0)
-        for link, stream in self._half_open.items():
-            of_a_crowd = stream.source.half_open == most > newcomer.half_open + 1
-            if of_a_crowd or self._clock() - stream.since >= DAWDLING:
-                self._shake_hands(link)
-                self._give_way(link)
+        most = max((visit.record.half_open for visit in self._half_open), default=0)
+        for visit in self._half_open:
+            of_a_crowd = visit.record.half_open == most > newcomer.half_open + 1
+            if of_a_crowd or self._clock() - visit.since >= DAWDLING:
+                self._dismiss(visit)
                 return True
         return False
+
+    def _dismiss(self, visit: Visit) -> None:
+        if visit.link is not None:
+            self._shake_hands(visit)
+            self._give_way(visit.link)
+        else:
+            visit.give_way()
+            self._shake_hands(visit)
 
     def _refilled(self, name: str) -> _Source:
         """The record of a source with the tokens that it has now."""

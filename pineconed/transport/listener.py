@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TCP listeners: accept, ask the gate, hand over.
+"""Listeners: accept, ask the gate, hand over to whatever serves the scheme.
 
 A listener lives as long as the daemon. A stream that failed before it was accepted is skipped; when the
 process or the system runs out of descriptors or memory, accepting pauses for a second. A refused stream is
@@ -12,16 +12,12 @@ import errno
 import random
 import socket
 from collections.abc import Callable
+from typing import Any, Protocol
 
-import structlog
+from pineconed.transport.gate import AcceptGate, Visit
+from pineconed.transport.stream import RESET_ON_CLOSE
+from pineconed.transport.tcp import plain_reason
 
-from pineconed.transport.gate import AcceptGate
-from pineconed.transport.resolve import ResolveError, SocketAddress, printable, resolve
-from pineconed.transport.stream import RESET_ON_CLOSE, SocketStream
-from pineconed.transport.tcp import RESOLVE_TIMEOUT, plain_reason, tune
-from pineconed.transport.uri import host_port
-
-BACKLOG = 512
 ACCEPTS_PER_TURN = 8
 """Streams taken in one turn of the loop (1 ms), so that a flood of them does not hold up the peerings."""
 
@@ -47,41 +43,62 @@ _THAT_STREAM_FAILED = frozenset(
 )
 """accept(2) reports what befell the waiting stream; the next one may be fine."""
 
-_log = structlog.get_logger(__name__)
-
 
 class ListenError(OSError):
     """A listener cannot be opened; the message says why and what would help."""
 
 
-class TcpListener:
-    """Listens on one host and port and hands every admitted stream to `attach`.
+Serve = Callable[[socket.socket, str, Visit], None]
+"""Takes over an admitted socket, the printable address of its other end, and its visit.
 
-    `attach` takes the stream into the driver and returns the link that it became. The host `::` takes
-    IPv4 as well, unless another socket has that port for IPv4 already. A name is resolved once, at
-    `start`. `out_of_order` is told, for the log, why accepting fails and how many seconds it pauses.
+It returns at once; the visit tells what it owes the gate.
+"""
+
+
+class Place(Protocol):
+    """Where a listener listens."""
+
+    async def open(self) -> list[socket.socket]:
+        """Listening sockets that never block. ListenError when one of them cannot be opened."""
+        ...
+
+    def describe(self, sockaddr: Any) -> str:
+        """One end of a socket, for people."""
+        ...
+
+    def source(self, sockaddr: Any) -> str:
+        """What the gate's limits count by for a stream from there."""
+        ...
+
+    def tune(self, accepted: socket.socket) -> None:
+        """Set the options of an accepted socket. OSError when it is gone already."""
+        ...
+
+
+class Listener:
+    """Listens in one place and hands every admitted socket to `serve`.
+
+    `out_of_order` is told, for the log, why accepting fails and how many seconds it pauses.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        place: Place,
         gate: AcceptGate,
-        attach: Callable[[SocketStream], int],
+        serve: Serve,
         out_of_order: Callable[[str, float], None] = lambda _reason, _seconds: None,
     ) -> None:
-        self._host = host
-        self._port = port
+        self._place = place
         self._gate = gate
-        self._attach = attach
+        self._serve = serve
         self._sockets: list[socket.socket] = []
         self._paused: dict[int, asyncio.TimerHandle] = {}
         self._out_of_order = out_of_order
 
     @property
     def addresses(self) -> list[str]:
-        """Every `host:port` listened on, with the port that the kernel chose; empty before `start`."""
-        return [printable(sock.getsockname()) for sock in self._sockets]
+        """Every address listened on, with the port that the kernel chose; empty before `start`."""
+        return [self._place.describe(sock.getsockname()) for sock in self._sockets]
 
     @property
     def address(self) -> str:
@@ -89,16 +106,8 @@ class TcpListener:
         return self.addresses[0]
 
     async def start(self) -> None:
-        """Open the sockets and accept from now on. ListenError when any of them cannot be opened."""
-        where = host_port(self._host, self._port)
-        try:
-            for address in await resolve(self._host, self._port, RESOLVE_TIMEOUT):
-                self._sockets.append(_listening_socket(address))
-        except ResolveError as error:
-            raise ListenError(f"cannot listen on {where}: {error}") from error
-        except OSError as error:
-            await self.close()
-            raise ListenError(f"cannot listen on {where}: {_remedy(error)}") from error
+        """Open the sockets and accept from now on. ListenError when one of them cannot be opened."""
+        self._sockets = await self._place.open()
         for sock in self._sockets:
             self._resume(sock)
 
@@ -141,48 +150,19 @@ class TcpListener:
         loop.remove_reader(sock.fileno())
         self._paused[sock.fileno()] = loop.call_later(seconds, self._resume, sock)
 
-    def _take(self, accepted: socket.socket, address: tuple[str, int]) -> None:
-        host = address[0]
-        if not self._gate.admit(host):
+    def _take(self, accepted: socket.socket, address: Any) -> None:
+        visit = self._gate.admit(self._place.source(address))
+        if visit is None:
             _reset(accepted)
             return
         try:
-            tune(accepted)
+            self._place.tune(accepted)
         except OSError:  # gone already
             accepted.close()
+            visit.closed()
             return
-        stream = SocketStream(accepted, printable(address))
-        self._gate.opened(self._attach(stream), host)
-
-
-def _listening_socket(address: SocketAddress) -> socket.socket:
-    if address.family != socket.AF_INET6:
-        return _bound(address, v6only=None)
-    if address.sockaddr[0] != "::":
-        return _bound(address, v6only=True)
-    try:
-        return _bound(address, v6only=False)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-    sock = _bound(address, v6only=True)
-    _log.warning("listening for IPv6 only, because IPv4 has this port already", port=address.sockaddr[1])
-    return sock
-
-
-def _bound(address: SocketAddress, *, v6only: bool | None) -> socket.socket:
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if v6only is not None:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
-        sock.bind(address.sockaddr)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+        accepted.setblocking(False)
+        self._serve(accepted, self._place.describe(address), visit)
 
 
 def _reset(sock: socket.socket) -> None:
@@ -190,12 +170,3 @@ def _reset(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     finally:
         sock.close()
-
-
-def _remedy(error: OSError) -> str:
-    hints = {
-        errno.EADDRINUSE: "the address is in use; stop the other program (see ss -ltnp) or take another port",
-        errno.EADDRNOTAVAIL: "this machine has no such address; ip addr shows those it has",
-        errno.EACCES: "not permitted; take a port above 1023",
-    }
-    return hints.get(error.errno or 0) or plain_reason(error)

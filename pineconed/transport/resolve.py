@@ -12,7 +12,7 @@ import socket
 import threading
 from typing import NamedTuple
 
-from pineconed.transport.uri import host_port
+from pineconed.transport.authority import host_port
 
 
 class SocketAddress(NamedTuple):

@@ -30,11 +30,17 @@ _TCP_INFO_RTT = 68
 class Stream(Protocol):
     """A connected, reliable, ordered byte stream that never blocks.
 
-    `kind` names the transport, `remote` the other end, for people.
+    `kind` names the transport, `remote` the other end, for people. `proven_key` is the public key that the
+    transport has proved to be at the other end, None when it proves none.
     """
 
     kind: str
     remote: str
+
+    @property
+    def proven_key(self) -> bytes | None:
+        """See the class."""
+        ...
 
     @property
     def pending(self) -> bool:
@@ -74,6 +80,7 @@ class SocketStream:
 
     kind = "tcp"
     pending = False
+    proven_key = None
     __slots__ = ("_fd", "_socket", "_unsent", "fileno", "recv_into", "remote")
 
     def __init__(self, connected: socket.socket, remote: str) -> None:

@@ -8,9 +8,10 @@ handshake at a time, and a connection that is dropped without one costs it up to
 import asyncio
 import errno
 import socket
+from typing import NamedTuple
 
 from pineconed.transport.resolve import ResolveError, SocketAddress, printable, resolve
-from pineconed.transport.stream import NOTSENT_LOWAT, SocketStream
+from pineconed.transport.stream import NOTSENT_LOWAT
 
 RESOLVE_TIMEOUT = 10.0
 """Seconds that a look-up may take."""
@@ -30,7 +31,7 @@ _OPTIONS = (
 
 
 class ConnectError(OSError):
-    """No address of the peer could be connected; the message names each one and why."""
+    """The peer could not be connected; the message says why, of each address that was tried."""
 
 
 def tune(sock: socket.socket) -> None:
@@ -39,10 +40,18 @@ def tune(sock: socket.socket) -> None:
         sock.setsockopt(level, option, value)
 
 
-async def connect(host: str, port: int, timeout: float) -> SocketStream:
+class Reached(NamedTuple):
+    """A connected socket and the printable address of its other end."""
+
+    socket: socket.socket
+    remote: str
+
+
+async def reach(host: str, port: int, timeout: float, interface: str | None = None) -> Reached:
     """Connect to the first address of the host that answers, each within `timeout` seconds.
 
-    ConnectError when none does; it is also raised for a name that cannot be resolved.
+    With `interface` packets leave by that network interface only. ConnectError when no address answers; it
+    is also raised for a name that cannot be resolved.
     """
     try:
         addresses = await resolve(host, port, RESOLVE_TIMEOUT)
@@ -51,24 +60,35 @@ async def connect(host: str, port: int, timeout: float) -> SocketStream:
     failures = []
     for address in addresses:
         try:
-            return await _connect_one(address, timeout)
+            return await _reach_one(address, timeout, interface)
         except OSError as error:
             failures.append(f"{printable(address.sockaddr)}: {plain_reason(error)}")
     raise ConnectError("; ".join(failures))
 
 
-async def _connect_one(address: SocketAddress, timeout: float) -> SocketStream:
+async def _reach_one(address: SocketAddress, timeout: float, interface: str | None) -> Reached:
     loop = asyncio.get_running_loop()
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         tune(sock)
+        if interface is not None:
+            _bind_to(sock, interface)
         async with asyncio.timeout(timeout):
             await loop.sock_connect(sock, address.sockaddr)
     except BaseException:
         sock.close()
         raise
-    return SocketStream(sock, printable(address.sockaddr))
+    return Reached(sock, printable(address.sockaddr))
+
+
+def _bind_to(sock: socket.socket, interface: str) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise OSError(f"there is no network interface {interface}") from error
+        raise
 
 
 _PLAIN = {

@@ -1,129 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of peers and listeners as the operator writes them: `tcp://host:port`.
+"""Addresses of peers and listeners as the operator writes them: `tls://host:port?key=...`.
 
-The bare `host:port` of the reference means the same (protocol section 9). IPv6 addresses stand in
+The bare `host:port` of the reference means `tcp://` (protocol section 9). IPv6 addresses stand in
 brackets, with a zone if they need one: `tcp://[fe80::1%eth0]:7000`.
 """
 
-import contextlib
-import ipaddress
 import re
 from dataclasses import dataclass
 
-SCHEMES = ("tcp",)
+from pineconed.transport.authority import UriError, host_port, parse_authority
+from pineconed.transport.uri_options import (
+    HIDDEN,
+    LISTEN_OPTIONS,
+    NO_OPTIONS,
+    PEER_OPTIONS,
+    SCHEMES,
+    OptionTable,
+    UriOptions,
+    parse_options,
+    write_options,
+)
+
 FORM = "write tcp://host:port, or tcp://[address]:port for IPv6"
+DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_ZONE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
-_NUMERIC = re.compile(r"[0-9.]+|0[xX][0-9a-fA-F]*")
-_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-
-
-class UriError(ValueError):
-    """The text is no address to dial or to listen on; the message says what would be right."""
+_PATH = re.compile(r"/[!-~]*", re.ASCII)
+_MAX_UNIX_PATH = 107  # bytes, as the kernel limits the name of a Unix socket
+_SECRET = re.compile(r"(\bpassword=)[^&]*|(\bproxy=)[^&]*(@|%40)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class PeerUri:
-    """Where a peer is reached. `host` is a name in lower case or an address without brackets."""
+    """Where a peer is reached, or a listener listens.
+
+    `host` is a name in lower case or an address without brackets. `path` is that of `ws` and `wss`, at least
+    `/`; a `unix` URI has nothing else.
+    """
 
     scheme: str
     host: str
     port: int
+    path: str = ""
+    options: UriOptions = NO_OPTIONS
+
+    @property
+    def name(self) -> str:
+        """The one way to write this address, without options: two URIs with the same name are one peer."""
+        place = "" if self.scheme == "unix" else host_port(self.host, self.port)
+        return f"{self.scheme}://{place}{self.path}"
 
     def __str__(self) -> str:
-        """The one way to write this address, so that equal addresses compare equal as text."""
-        return f"{self.scheme}://{host_port(self.host, self.port)}"
+        """With the options, but secrets as `...`: fit for logs."""
+        return f"{self.name}{write_options(self.options, secrets=False)}"
 
-
-def host_port(host: str, port: int) -> str:
-    """`host:port` with the brackets that IPv6 needs."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    @property
+    def text(self) -> str:
+        """All of it, secrets too: what reads as the same URI again."""
+        return f"{self.name}{write_options(self.options, secrets=True)}"
 
 
 def parse_peer_uri(text: str) -> PeerUri:
     """Read the address of a peer to dial. UriError when it is none, names port 0 or means "any address"."""
-    uri = _parse(text)
-    if uri.port == 0:
-        raise UriError(f"{text!r}: port 0 cannot be dialled; give the port that the peer listens on")
-    if _is_wildcard(uri.host):
-        raise UriError(f"{text!r}: {uri.host} means any address and cannot be dialled; name one host")
+    try:
+        uri = _parse(text, PEER_OPTIONS)
+        if uri.scheme != "unix":
+            _check_dialled(uri)
+    except UriError as error:
+        raise UriError(f"{shown(text)!r}: {error}") from error
     return uri
 
 
 def parse_listen_uri(text: str) -> PeerUri:
     """Read the address of a listener; port 0 lets the kernel choose, `[::]` means any address."""
-    return _parse(text)
+    try:
+        return _parse(text, LISTEN_OPTIONS)
+    except UriError as error:
+        raise UriError(f"{shown(text)!r}: {error}") from error
 
 
-def _parse(text: str) -> PeerUri:
+def shown(text: str) -> str:
+    """What somebody wrote for a URI, without the secrets in it."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}{found[3] or ''}", text)
+
+
+def _parse(text: str, known: OptionTable) -> PeerUri:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "tcp", text
     scheme = scheme.lower()
     if scheme not in SCHEMES:
-        raise UriError(f"{text!r}: unknown scheme {scheme!r}; {FORM}")
-    for mark, what in (("@", "a user name"), ("/", "a path"), ("?", "options"), ("#", "a fragment")):
-        if mark in rest:
-            raise UriError(f"{text!r}: {what} ({mark!r}) has no meaning here; {FORM}")
-    host, port = _split_port(text, rest)
-    return PeerUri(scheme, _host(text, host), port)
+        raise UriError(f"unknown scheme {scheme!r}; {FORM} (or {', '.join(SCHEMES[1:])})")
+    address, question, query = rest.partition("?")
+    if "#" in rest:
+        raise UriError("a fragment ('#') has no meaning here; write %23 for one inside an option")
+    host, port, path = _address(scheme, address)
+    options = parse_options(query, scheme, known) if question else NO_OPTIONS
+    return PeerUri(scheme, host, port, path, options)
 
 
-def _split_port(text: str, rest: str) -> tuple[str, int]:
-    host, colon, port = rest.rpartition(":")
-    if not colon or (rest.startswith("[") and not host.endswith("]")):
-        raise UriError(f"{text!r}: no port; {FORM}")
-    if ":" in host and not host.startswith("["):
-        raise UriError(f"{text!r}: an IPv6 address needs brackets; {_in_brackets(host, rest)}")
-    if not _PORT.fullmatch(port) or int(port) > 65535:
-        raise UriError(f"{text!r}: port {port!r} is no number from 0 to 65535")
-    return host, int(port)
+def _address(scheme: str, address: str) -> tuple[str, int, str]:
+    if scheme == "unix":
+        return "", 0, _unix_path(address)
+    place, slash, path = address.partition("/")
+    default_port = DEFAULT_PORTS.get(scheme)
+    if slash and default_port is None:
+        raise UriError(f"a path ('/') has no meaning here; write {scheme}://host:port")
+    host, port = parse_authority(place, scheme, default_port)
+    return host, port, "" if default_port is None else _web_path(path)
 
 
-def _in_brackets(host: str, rest: str) -> str:
-    """What the operator means: an address with a port behind it, or else an address that has none yet."""
-    for address in (host, rest):
-        with contextlib.suppress(ValueError):
-            ipaddress.IPv6Address(address)
-            return f"write tcp://[{address}]:port"
-    return FORM
+def _web_path(path: str) -> str:
+    if not _PATH.fullmatch(f"/{path}"):
+        raise UriError(f"the path '/{path}' holds more than ASCII without spaces; write such as %C3%BC")
+    return f"/{path}"
 
 
-def _host(text: str, host: str) -> str:
-    if host.startswith("[") and host.endswith("]"):
-        return _ipv6(text, host[1:-1])
-    if not host:
-        raise UriError(f"{text!r}: no host; write [::] to listen on every address")
-    if _NUMERIC.fullmatch(host):
-        return _ipv4(text, host)
-    labels = host.removesuffix(".").split(".")
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise UriError(
-            f"{text!r}: {host!r} is no host name; letters, digits and hyphens (international ones as xn--...)"
-        )
-    return host.lower()
+def _unix_path(path: str) -> str:
+    if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+        raise UriError("no path of a socket; write unix:///run/pineconed/peers.sock")
+    if len(path.encode()) > _MAX_UNIX_PATH:
+        raise UriError(f"the path of a Unix socket has at most {_MAX_UNIX_PATH} bytes; use a shorter one")
+    return path
 
 
-def _ipv4(text: str, host: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(host))
-    except ValueError as error:
-        raise UriError(
-            f"{text!r}: {host!r} is no IPv4 address; write four numbers, like 192.0.2.1"
-        ) from error
-
-
-def _ipv6(text: str, host: str) -> str:
-    address, percent, zone = host.partition("%")
-    try:
-        plain = str(ipaddress.IPv6Address(address))
-    except ValueError as error:
-        raise UriError(f"{text!r}: {address!r} is no IPv6 address") from error
-    if percent and not _ZONE.fullmatch(zone):
-        raise UriError(f"{text!r}: {zone!r} is no interface name; write [{plain}%eth0]")
-    return f"{plain}%{zone}" if percent else plain
-
-
-def _is_wildcard(host: str) -> bool:
-    return host in {"0.0.0.0", "::"}  # noqa: S104  (refused here, not bound to)
+def _check_dialled(uri: PeerUri) -> None:
+    if uri.port == 0:
+        raise UriError("port 0 cannot be dialled; give the port that the peer listens on")
+    if uri.host in {"0.0.0.0", "::"}:  # noqa: S104  (refused here, not bound to)
+        raise UriError(f"{uri.host} means any address and cannot be dialled; name one host")

@@ -48,6 +48,7 @@ def peering(link: int, port: int | None, public_key: bytes | None, **changes: ob
         "uri": f"tcp://192.0.2.{link}:4444",
         "direction": Direction.INBOUND,
         "configured": False,
+        "proven": False,
         "state": "handshake" if port is None else "up",
         "uptime_seconds": 100.5,
         "idle_seconds": 1.25,

@@ -172,6 +172,7 @@ class WordyStream:
     """Wraps a stream and keeps part of what it reads, as TLS does; sends fail or take little on demand."""
 
     kind = "wordy"
+    proven_key = None
     remote = "peer"
 
     def __init__(self, inner: Stream) -> None:

@@ -29,7 +29,7 @@ from pineconed.daemon.notify import ServiceNotifier
 from pineconed.daemon.time_source import read_now
 from pineconed.overlay.session.party import Offer, Timing
 from pineconed.signing import Ed25519Signer
-from pineconed.transport import listener as listener_module
+from pineconed.transport import tcp_place
 from pineconed.tun import attach
 from pineconed.tun.drops import TunDrop
 from pineconed.tun.errors import TunError
@@ -243,7 +243,7 @@ def test_it_can_be_stopped_while_it_still_opens(
         asyncio.get_running_loop().call_later(0.05, daemon.stop)
         await daemon.run()
 
-    monkeypatch.setattr(listener_module, "resolve", never)
+    monkeypatch.setattr(tcp_place, "resolve", never)
     asyncio.run(stop_early())
     assert lines[-1]["event"] == "pineconed has stopped"
 

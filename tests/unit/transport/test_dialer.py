@@ -5,17 +5,18 @@ import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pineconed.router.events import LinkAnnounced, LinkDown, LinkUp, NodeSeen
 from pineconed.router.peer import Direction, LinkOptions, PeerType
-from pineconed.transport import dialer as dialer_module
+from pineconed.transport.authority import UriError
 from pineconed.transport.dialer import Dialer, DialSettings, DialSnapshot, DialState
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import ConnectError
-from pineconed.transport.uri import UriError
+from pineconed.transport.uri import PeerUri
 
 KEY = bytes(32)
 URI = "tcp://peer:7"
@@ -48,23 +49,22 @@ def run(check: Callable[[], Coroutine[Any, Any, None]]) -> None:
 class Network:
     """What the dialler meets: connects that succeed or fail, and the driver that takes the streams."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.connects: list[tuple[float, str, int]] = []
-        self.outcome: Callable[[], Awaitable[object]] = self.refuse
+        self.outcome: Callable[[], Awaitable[Stream]] = self.refuse
         self.attached: list[LinkOptions] = []
-        monkeypatch.setattr(dialer_module, "connect", self.connect)
 
-    async def connect(self, host: str, port: int, timeout: float) -> object:
-        self.connects.append((asyncio.get_running_loop().time(), host, port))
+    async def connect(self, uri: PeerUri, timeout: float) -> Stream:
+        self.connects.append((asyncio.get_running_loop().time(), uri.host, uri.port))
         return await self.outcome()
 
-    async def refuse(self) -> object:
+    async def refuse(self) -> Stream:
         raise ConnectError("nobody listens there")
 
-    async def accept(self) -> object:
-        return object()
+    async def accept(self) -> Stream:
+        return cast("Stream", SimpleNamespace(proven_key=KEY))
 
-    async def hang(self) -> object:
+    async def hang(self) -> Stream:
         await asyncio.sleep(3600)
         raise AssertionError
 
@@ -79,12 +79,12 @@ class Network:
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    return Network(monkeypatch)
+def network() -> Network:
+    return Network()
 
 
 def make_dialer(network: Network, chance: float = 0.0, settings: DialSettings | None = None) -> Dialer:
-    return Dialer(network.attach, settings, lambda: chance)
+    return Dialer(network.connect, network.attach, settings, lambda: chance)
 
 
 def only(dialer: Dialer) -> DialSnapshot:
@@ -119,6 +119,22 @@ def test_equal_bounds_give_a_steady_wait(network: Network) -> None:
     run(check)
 
 
+def test_a_peer_may_have_a_longest_wait_and_pins_of_its_own(network: Network) -> None:
+    async def check() -> None:
+        dialer = make_dialer(network, 1.0)
+        dialer.add(f"{URI}?maxbackoff=3s&key={KEY.hex()}", "file")
+        await asyncio.sleep(2 + 3 + 3 + 0.01)
+        assert network.waits == pytest.approx([2, 3, 3])
+        network.outcome = network.accept
+        await asyncio.sleep(3)
+        assert network.attached[0].allowed_keys == {KEY}
+        assert (network.attached[0].uri, only(dialer).uri) == (URI, URI)
+        assert dialer.remove(URI)
+        await dialer.close()
+
+    run(check)
+
+
 def test_a_failed_peer_shows_its_error_and_the_next_try(network: Network) -> None:
     async def check() -> None:
         dialer = make_dialer(network)
@@ -146,7 +162,8 @@ def test_a_peer_passes_through_its_states(network: Network) -> None:
         dialer.add("peer:7", "api")
         await asyncio.sleep(0.01)
         assert only(dialer) == DialSnapshot(URI, "api", DialState.HANDSHAKE, 1, 1, None, None)
-        assert network.attached == [LinkOptions(PeerType.REMOTE, "static", URI, Direction.OUTBOUND, True)]
+        options = LinkOptions(PeerType.REMOTE, "static", URI, Direction.OUTBOUND, True, proven_key=KEY)
+        assert network.attached == [options]
         dialer.handle_event(LinkUp(1, 1, KEY))
         assert only(dialer).state is DialState.UP
         assert only(dialer).attempts == 1
@@ -251,7 +268,7 @@ def test_a_link_of_a_removed_peer_is_nobodys(network: Network) -> None:
 
 
 def test_a_fault_in_the_dialler_is_shown(network: Network) -> None:
-    async def fail() -> object:
+    async def fail() -> Stream:
         raise ZeroDivisionError
 
     async def check() -> None:

@@ -19,10 +19,10 @@ class Clock:
 
 
 def come_in(gate: AcceptGate, link: int, host: str) -> bool:
-    admitted = gate.admit(host)
-    if admitted:
-        gate.opened(link, host)
-    return admitted
+    visit = gate.admit(host)
+    if visit is not None:
+        visit.opened(link)
+    return visit is not None
 
 
 def up(link: int) -> LinkUp:
@@ -73,6 +73,41 @@ def test_sources_that_hold_every_handshake_give_way_to_others() -> None:
     for link in (1, 2, 3, 4, 8):
         gate.handle_event(down(link))
     assert gate.half_open == 0
+    assert not any(source.links or source.half_open for source in gate._sources.values())
+
+
+def test_a_stream_is_half_open_from_its_accept_on_until_its_visit_ends() -> None:
+    gate = AcceptGate(Clock(), AcceptLimits(half_open_per_source=2, links_per_source=3))
+    first, second = gate.admit("192.0.2.1"), gate.admit("192.0.2.1")
+    assert first is not None
+    assert second is not None
+    assert gate.admit("192.0.2.1") is None
+    first.closed()
+    first.closed()
+    assert gate.half_open == 1
+    assert come_in(gate, 1, "192.0.2.1")
+    second.opened(2)
+    second.closed()  # too late to matter: its link tells the rest
+    assert gate.half_open == 2
+    for link in (1, 2):
+        gate.handle_event(up(link))
+        gate.handle_event(down(link))
+    assert gate.half_open == 0
+    assert not any(source.links or source.half_open for source in gate._sources.values())
+
+
+def test_a_visit_without_a_link_gives_way_too() -> None:
+    clock, closed = Clock(), list[str]()
+    gate = AcceptGate(clock, AcceptLimits(half_open=1))
+    visit = gate.admit("192.0.2.1")
+    assert visit is not None
+    visit.give_way = lambda: closed.append("visit")
+    clock.now += 3
+    assert come_in(gate, 2, "192.0.2.2")
+    assert closed == ["visit"]
+    assert gate.half_open == 1
+    visit.closed()
+    gate.handle_event(down(2))
     assert not any(source.links or source.half_open for source in gate._sources.values())
 
 
@@ -133,7 +168,7 @@ def test_turns_without_a_stream_take_nothing_of_the_rate_and_refused_streams_lit
 def test_whoever_asked_is_told_of_refusals() -> None:
     told: list[tuple[Refusal, str]] = []
     gate = AcceptGate(Clock(), AcceptLimits(links_per_source=0), lambda *refusal: told.append(refusal))
-    assert not gate.admit("2001:db8:1:2:3::4")
+    assert not gate.admit(source_of("2001:db8:1:2:3::4"))
     assert told == [(Refusal.LINKS_SOURCE, "2001:db8:1:2::/64")]
 
 
@@ -149,7 +184,9 @@ def test_sources_without_streams_are_forgotten_when_there_are_many(monkeypatch: 
     gate = AcceptGate(Clock())
     assert come_in(gate, 1, "192.0.2.1")
     for number in range(2, 100):
-        assert gate.admit(f"192.0.2.{number}")
+        visit = gate.admit(f"192.0.2.{number}")
+        assert visit is not None
+        visit.closed()
     assert len(gate._sources) <= 4
     gate.handle_event(down(1))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TCP listeners: addresses, limits, and whatever accept(2) may answer."""
+"""Listeners on TCP: addresses, limits, and whatever accept(2) may answer."""
 
 import asyncio
 import errno
@@ -13,10 +13,12 @@ from structlog.testing import capture_logs
 
 from pineconed.router.events import LinkDown
 from pineconed.transport import listener as listener_module
-from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal
-from pineconed.transport.listener import ListenError, TcpListener
+from pineconed.transport import tcp_place
+from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal, Visit
+from pineconed.transport.listener import Listener, ListenError
 from pineconed.transport.resolve import SocketAddress
 from pineconed.transport.stream import SocketStream
+from pineconed.transport.tcp_place import TcpPlace
 
 KEEP_OUT = AcceptLimits(links_per_source=0)
 
@@ -30,13 +32,14 @@ class Hall:
         self.failures: list[tuple[str, float]] = []
         self._came = asyncio.Event()
 
-    def attach(self, stream: SocketStream) -> int:
-        self.streams.append(stream)
+    def serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
+        self.streams.append(SocketStream(accepted, remote))
         self._came.set()
-        return len(self.streams)
+        visit.opened(len(self.streams))
 
-    def listener(self, host: str = "127.0.0.1", port: int = 0) -> TcpListener:
-        return TcpListener(host, port, self.gate, self.attach, lambda *failure: self.failures.append(failure))
+    def listener(self, host: str = "127.0.0.1", port: int = 0) -> Listener:
+        place = TcpPlace(host, port)
+        return Listener(place, self.gate, self.serve, lambda *failure: self.failures.append(failure))
 
     async def wait_for(self, count: int) -> None:
         async with asyncio.timeout(5):
@@ -174,13 +177,13 @@ class CountingSocket:
 
 def test_streams_that_come_too_fast_wait_in_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[CountingSocket] = []
-    original = listener_module._listening_socket
+    original = tcp_place._listening_socket
 
     def counting(address: SocketAddress) -> CountingSocket:
         asked.append(CountingSocket(original(address)))
         return asked[0]
 
-    monkeypatch.setattr(listener_module, "_listening_socket", counting)
+    monkeypatch.setattr(tcp_place, "_listening_socket", counting)
 
     async def check(hall: Hall) -> None:
         listener = hall.listener()
@@ -204,14 +207,14 @@ def test_streams_that_come_too_fast_wait_in_the_backlog(monkeypatch: pytest.Monk
 
 def test_a_flood_is_taken_in_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[int] = []
-    original = TcpListener._accept_some
+    original = Listener._accept_some
 
-    def counted(listener: TcpListener, sock: socket.socket) -> None:
+    def counted(listener: Listener, sock: socket.socket) -> None:
         before = listener._gate.accepted
         original(listener, sock)
         turns.append(listener._gate.accepted - before)
 
-    monkeypatch.setattr(TcpListener, "_accept_some", counted)
+    monkeypatch.setattr(Listener, "_accept_some", counted)
 
     async def check(hall: Hall) -> None:
         listener = hall.listener()
@@ -243,10 +246,10 @@ class FailingSocket:
         return getattr(self._real, name)
 
 
-async def _listen_with(hall: Hall, monkeypatch: pytest.MonkeyPatch, answers: list[int]) -> TcpListener:
-    original = listener_module._listening_socket
+async def _listen_with(hall: Hall, monkeypatch: pytest.MonkeyPatch, answers: list[int]) -> Listener:
+    original = tcp_place._listening_socket
     monkeypatch.setattr(
-        listener_module, "_listening_socket", lambda address: FailingSocket(original(address), answers)
+        tcp_place, "_listening_socket", lambda address: FailingSocket(original(address), answers)
     )
     listener = hall.listener()
     await listener.start()
@@ -295,7 +298,7 @@ def test_a_stream_that_died_in_the_backlog_is_dropped(monkeypatch: pytest.Monkey
     async def check(hall: Hall) -> None:
         listener = hall.listener()
         await listener.start()
-        monkeypatch.setattr(listener_module, "tune", dead)
+        monkeypatch.setattr(tcp_place, "tune", dead)
         with dial(listener.address) as near:
             assert await asyncio.to_thread(near.recv, 1) == b""
         assert hall.streams == []
@@ -325,7 +328,7 @@ def test_an_address_in_use_says_so() -> None:
     ],
 )
 def test_an_address_of_somebody_else_says_so(host: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "RESOLVE_TIMEOUT", 0.5)
+    monkeypatch.setattr(tcp_place, "RESOLVE_TIMEOUT", 0.5)
 
     async def check(hall: Hall) -> None:
         with pytest.raises(ListenError, match=words):
@@ -338,7 +341,7 @@ def test_any_address_with_a_forbidden_port_says_so(monkeypatch: pytest.MonkeyPat
     def forbidden(*_: object, **__: object) -> socket.socket:
         raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(listener_module, "_bound", forbidden)
+    monkeypatch.setattr(tcp_place, "_bound", forbidden)
 
     async def check(hall: Hall) -> None:
         with pytest.raises(ListenError, match="take a port above 1023"):

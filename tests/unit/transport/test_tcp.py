@@ -12,7 +12,7 @@ import pytest
 from pineconed.transport import tcp
 from pineconed.transport.resolve import ResolveError, SocketAddress
 from pineconed.transport.stream import NOTSENT_LOWAT
-from pineconed.transport.tcp import ConnectError, connect, plain_reason, tune
+from pineconed.transport.tcp import ConnectError, plain_reason, reach, tune
 
 
 @pytest.fixture
@@ -46,16 +46,15 @@ def run(request: pytest.FixtureRequest) -> Callable[..., object]:
 
 def test_connects_and_sets_every_option(server: socket.socket, run: Callable[..., object]) -> None:
     async def check() -> None:
-        stream = await connect("127.0.0.1", server.getsockname()[1], 5)
-        peering = socket.socket(fileno=os.dup(stream.fileno()))
+        peering, remote = await reach("127.0.0.1", server.getsockname()[1], 5, "lo")
         with peering:
-            assert not os.get_blocking(stream.fileno())
+            assert not os.get_blocking(peering.fileno())
             assert peering.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
             assert peering.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert peering.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
             assert peering.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == NOTSENT_LOWAT == 16384
-        assert stream.remote == f"127.0.0.1:{server.getsockname()[1]}"
-        stream.close()
+            assert peering.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b"lo\0"
+        assert remote == f"127.0.0.1:{server.getsockname()[1]}"
 
     run(check())
 
@@ -64,25 +63,25 @@ def test_tries_addresses_one_after_another(
     server: socket.socket, refused: SocketAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[SocketAddress] = []
-    original = tcp._connect_one
+    original = tcp._reach_one
 
-    async def noted(address: SocketAddress, timeout: float) -> object:
+    async def noted(address: SocketAddress, timeout: float, interface: str | None) -> object:
         tried.append(address)
-        return await original(address, timeout)
+        return await original(address, timeout, interface)
 
     good = SocketAddress(socket.AF_INET, server.getsockname())
     resolve_to(monkeypatch, refused, good, refused)
-    monkeypatch.setattr(tcp, "_connect_one", noted)
-    stream = asyncio.run(connect("name", 7, 5))
+    monkeypatch.setattr(tcp, "_reach_one", noted)
+    reached = asyncio.run(reach("name", 7, 5))
     assert tried == [refused, good]
-    stream.close()
+    reached.socket.close()
 
 
 def test_says_why_each_address_failed(refused: SocketAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = SocketAddress(socket.AF_INET, ("255.255.255.255", 7))
     resolve_to(monkeypatch, refused, nowhere)
     with pytest.raises(ConnectError) as failure:
-        asyncio.run(connect("name", 7, 5))
+        asyncio.run(reach("name", 7, 5))
     first, second = str(failure.value).split("; ")
     assert first == f"127.0.0.1:{refused.sockaddr[1]}: nobody listens there (connection refused)"
     assert second.startswith("255.255.255.255:7: ")
@@ -96,7 +95,12 @@ def test_an_address_that_never_answers_has_a_deadline(monkeypatch: pytest.Monkey
         with socket.create_connection(listener.getsockname()):
             resolve_to(monkeypatch, SocketAddress(socket.AF_INET, listener.getsockname()))
             with pytest.raises(ConnectError, match=r"no answer \(connection timed out\)"):
-                asyncio.run(connect("name", 7, 0.1))
+                asyncio.run(reach("name", 7, 0.1))
+
+
+def test_an_interface_that_is_not_there_says_so() -> None:
+    with pytest.raises(ConnectError, match=r"127\.0\.0\.1:7: there is no network interface nosuch0"):
+        asyncio.run(reach("127.0.0.1", 7, 1, "nosuch0"))
 
 
 def test_a_name_without_address_is_a_failed_connect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +109,7 @@ def test_a_name_without_address_is_a_failed_connect(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(tcp, "resolve", unknown)
     with pytest.raises(ConnectError, match="cannot find the address"):
-        asyncio.run(connect("name", 7, 1))
+        asyncio.run(reach("name", 7, 1))
 
 
 def test_a_cancelled_connect_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +119,7 @@ def test_a_cancelled_connect_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -
         listener.listen(0)
 
         async def cancel() -> None:
-            trying = asyncio.ensure_future(connect("127.0.0.1", listener.getsockname()[1], 5))
+            trying = asyncio.ensure_future(reach("127.0.0.1", listener.getsockname()[1], 5))
             await asyncio.sleep(0.05)
             trying.cancel()
             await asyncio.wait([trying])

@@ -23,10 +23,12 @@ from pineconed.router.events import Event, LinkAnnounced, LinkDown, LinkUp
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.transport import resolve as resolve_module
+from pineconed.transport.connect import Connector
 from pineconed.transport.dialer import Dialer, DialSettings, DialState
-from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal
-from pineconed.transport.listener import TcpListener
+from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal, Visit
+from pineconed.transport.listener import Listener
 from pineconed.transport.stream import SocketStream
+from pineconed.transport.tcp_place import TcpPlace
 from pineconed.tun.device import TunDevice
 from pineconed.tun.drops import TunDrop
 from pineconed.wire.buffer import Buffer
@@ -75,25 +77,25 @@ class Host:
         )
         self.driver = Driver(self.node, read_now, asyncio.get_running_loop())
         self.gate = AcceptGate(time.monotonic, limits)
-        self.dialer = Dialer(self.driver.attach, FAST)
+        self.dialer = Dialer(Connector().connect, self.driver.attach, FAST)
         self.events: list[Event] = []
         for callback in (self.gate.handle_event, self.dialer.handle_event, self.events.append):
             self.driver.subscribe(callback)
         self.device = Device()
         self.driver.attach_tun(cast("TunDevice", self.device))
         self.driver.start()
-        self._listeners: list[TcpListener] = []
+        self._listeners: list[Listener] = []
 
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Open a listener and return its port."""
-        listener = TcpListener(host, port, self.gate, self._take_in)
+        listener = Listener(TcpPlace(host, port), self.gate, self._take_in)
         await listener.start()
         self._listeners.append(listener)
         return int(listener.address.rpartition(":")[2])
 
-    def _take_in(self, stream: SocketStream) -> int:
-        uri = f"tcp://{stream.remote}"
-        return self.driver.attach(stream, LinkOptions(PeerType.REMOTE, "", uri, Direction.INBOUND))
+    def _take_in(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
+        options = LinkOptions(PeerType.REMOTE, "", f"tcp://{remote}", Direction.INBOUND)
+        visit.opened(self.driver.attach(SocketStream(accepted, remote), options))
 
     def packet_to(self, other: "Host", payload: bytes) -> bytes:
         header = b"\x60\0\0\0" + len(payload).to_bytes(2) + b"\x3b\x40"

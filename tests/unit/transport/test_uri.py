@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pineconed.transport.uri import PeerUri, UriError, parse_listen_uri, parse_peer_uri
+from pineconed.transport.authority import UriError
+from pineconed.transport.uri import PeerUri, parse_listen_uri, parse_peer_uri
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_reads_an_address_and_writes_it_in_one_way(text: str, host: str, port: i
         ("tcp://peer:-1", "no number"),
         ("tcp://peer:\u0667", "no number"),
         ("tcp://:7", "[::]"),
-        ("tls://peer:7", "unknown scheme 'tls'; write tcp://host:port"),
+        ("quic://peer:7", "unknown scheme 'quic'; write tcp://host:port"),
         ("tcp://2001:db8::1:7", "needs brackets; write tcp://[2001:db8::1]:port"),
         ("tcp://2001:db8::1", "needs brackets; write tcp://[2001:db8::1]:port"),
         ("tcp://fe80::1%eth0", "needs brackets; write tcp://[fe80::1%eth0]:port"),
@@ -55,7 +56,7 @@ def test_reads_an_address_and_writes_it_in_one_way(text: str, host: str, port: i
         ("tcp://0x7f000001:7", "no IPv4 address"),
         ("tcp://user@peer:7", "a user name"),
         ("tcp://peer:7/", "a path"),
-        ("tcp://peer:7?x=1", "options"),
+        ("tcp://peer:7?x=1", "the option 'x' is unknown"),
         ("tcp://peer:7#x", "a fragment"),
         ("tcp://-peer:7", "no host name"),
         ("tcp://a..b:7", "no host name"),

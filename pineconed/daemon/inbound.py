@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configured listeners: one for each URI, with the service of its scheme behind it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pineconed.daemon.driver import Driver
+from pineconed.daemon.errors import StartError
+from pineconed.daemon.event_log import EventLog
+from pineconed.node import Node
+from pineconed.peering.admission import Objection
+from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.transport.gate import AcceptGate, Visit
+from pineconed.transport.listener import Listener, ListenError, Place
+from pineconed.transport.service import Intake, Service, TcpService
+from pineconed.transport.stream import Stream
+from pineconed.transport.tcp_place import TcpPlace
+from pineconed.transport.uri import PeerUri
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What all listeners of a daemon share. `clock` is that of the gate."""
+
+    node: Node
+    driver: Driver
+    gate: AcceptGate
+    events: EventLog
+    clock: Callable[[], float]
+
+
+def _tcp(uri: PeerUri, intake: Intake, _: Reception) -> tuple[Place, Service]:
+    return TcpPlace(uri.host, uri.port), TcpService(intake)
+
+
+_SCHEMES: dict[str, Callable[[PeerUri, Intake, Reception], tuple[Place, Service]]] = {
+    "tcp": _tcp,
+}
+"""Where a listener of each scheme listens, and what serves the sockets that it accepts."""
+
+
+class _Open(NamedTuple):
+    """A listener that is open."""
+
+    uri: PeerUri
+    listener: Listener
+    service: Service
+
+
+class Inbound:
+    """The listeners of a daemon by the names of their URIs; may be opened and closed at any time."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._open: dict[str, _Open] = {}
+
+    async def open(self, uri: PeerUri) -> None:
+        """Listen there from now on. StartError when that cannot be."""
+        reception = self._reception
+        place, service = _SCHEMES[uri.scheme](uri, _Intake(uri, reception), reception)
+        listener = Listener(place, reception.gate, service.serve, reception.events.out_of_order)
+        try:
+            await listener.start()
+        except ListenError as error:
+            raise StartError(f"{uri.name}: {error}") from error
+        self._open[uri.name] = _Open(uri, listener, service)
+
+    async def close(self, name: str) -> None:
+        """Listen there no longer. Peerings that came in live on."""
+        _, listener, service = self._open.pop(name)
+        await listener.close()
+        await service.close()
+
+    async def close_all(self) -> None:
+        """Listen nowhere any more."""
+        for name in list(self._open):
+            await self.close(name)
+
+    def uris(self) -> list[str]:
+        """What is listened on now, with the addresses and ports that the kernel chose."""
+        return [
+            f"{uri.scheme}://{address}{uri.path}"
+            for uri, listener, _ in self._open.values()
+            for address in listener.addresses
+        ]
+
+
+class _Intake:
+    """Makes links of the streams of one listener."""
+
+    def __init__(self, uri: PeerUri, reception: Reception) -> None:
+        self._uri = uri
+        self._reception = reception
+        self._allowed = frozenset(uri.options.keys)
+
+    def attach(self, stream: Stream, visit: Visit) -> None:
+        """Give the stream to the driver; what is left of its time is for the handshake."""
+        reception = self._reception
+        options = self._options(stream.remote, stream.proven_key, reception.clock() - visit.since)
+        link = reception.driver.attach(stream, options)
+        visit.opened(link)
+        reception.events.opened(link, stream.remote, visit.source, options)
+
+    def fail(self, remote: str, visit: Visit, reason: str) -> None:
+        """Log why there is no link."""
+        visit.closed()
+        self._reception.events.came_to_nothing(remote, visit.source, reason)
+
+    def objection(self, public_key: bytes) -> Objection | None:
+        """Ask the node."""
+        return self._reception.node.objection(public_key, self._options("", public_key, 0.0))
+
+    def _options(self, remote: str, proven_key: bytes | None, spent: float) -> LinkOptions:
+        return LinkOptions(
+            PeerType.REMOTE,
+            "",
+            f"{self._uri.scheme}://{remote}",
+            Direction.INBOUND,
+            proven_key=proven_key,
+            allowed_keys=self._allowed,
+            spent=spent,
+        )

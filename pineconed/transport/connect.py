@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the URI of a peer to a stream: one way for each scheme."""
+
+from collections.abc import Awaitable, Callable
+
+from pineconed.transport.stream import SocketStream, Stream
+from pineconed.transport.tcp import Reached, reach
+from pineconed.transport.uri import PeerUri
+
+
+class Connector:
+    """Dials peers of every scheme."""
+
+    def __init__(self) -> None:
+        self._dial: dict[str, Callable[[PeerUri, float], Awaitable[Stream]]] = {
+            "tcp": self._connect_tcp,
+        }
+
+    async def connect(self, uri: PeerUri, timeout: float) -> Stream:
+        """A connected stream, ready for the handshake; each address may take `timeout` seconds.
+
+        ConnectError says in one sentence why there is none.
+        """
+        return await self._dial[uri.scheme](uri, timeout)
+
+    async def _connect_tcp(self, uri: PeerUri, timeout: float) -> SocketStream:
+        reached = await self._reach(uri, timeout)
+        return SocketStream(reached.socket, reached.remote)
+
+    async def _reach(self, uri: PeerUri, timeout: float) -> Reached:
+        """A connected TCP socket to the host of a URI."""
+        return await reach(uri.host, uri.port, timeout, uri.options.interface)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules about who may peer."""
+
+import pytest
+
+from pineconed.peering.admission import Admission, Candidate
+
+ONE, TWO, THREE = (bytes([number]) * 32 for number in (1, 2, 3))
+
+
+def candidate(key: bytes, *allowed: bytes, named: bool = False, proven: bytes | None = None) -> Candidate:
+    return Candidate(key, proven, frozenset(allowed), named)
+
+
+@pytest.mark.parametrize(
+    ("rules", "who", "words"),
+    [
+        (Admission(), candidate(ONE), None),
+        (Admission(allowed_keys=frozenset({ONE})), candidate(ONE), None),
+        (Admission(allowed_keys=frozenset({ONE})), candidate(TWO), "not allowed (peering.allowed_keys)"),
+        (Admission(allowed_keys=frozenset({ONE})), candidate(TWO, named=True), None),
+        (Admission(allowed_keys=frozenset({ONE})), candidate(TWO, TWO), None),
+        (Admission(allowed_keys=frozenset({ONE})), candidate(ONE, TWO), "not allowed here (key= in the list"),
+        (Admission(), candidate(ONE, TWO, THREE), "not allowed here (key= in the listener's URI)"),
+        (Admission(), candidate(ONE, TWO, named=True), "another node answered: its key 0101"),
+        (Admission(), candidate(ONE, ONE, TWO, named=True), None),
+        (Admission(blocked_keys=frozenset({ONE})), candidate(ONE, ONE, named=True), "is blocked"),
+        (Admission(blocked_keys=frozenset({ONE})), candidate(TWO), None),
+        (Admission(), candidate(ONE, proven=ONE), None),
+        (Admission(), candidate(ONE, proven=TWO), "but TLS proved another"),
+    ],
+)
+def test_keys(rules: Admission, who: Candidate, words: str | None) -> None:
+    objection = rules.objection(who, 7)
+    if words is None:
+        assert objection is None
+    else:
+        assert objection is not None
+        assert words in objection.text
+        assert not objection.full
+
+
+def test_beyond_the_most_peers_only_configured_ones_are_taken() -> None:
+    rules = Admission(max_peers=2)
+    assert rules.objection(candidate(ONE), peers=1) is None
+    assert rules.objection(candidate(ONE, named=True), peers=2) is None
+    objection = rules.objection(candidate(ONE), peers=2)
+    assert objection is not None
+    assert objection.full
+    assert "peering.max_peers" in objection.text
+
+
+def test_an_unwelcome_node_is_told_so_also_when_the_house_is_full() -> None:
+    objection = Admission(blocked_keys=frozenset({ONE}), max_peers=0).objection(candidate(ONE), peers=5)
+    assert objection is not None
+    assert not objection.full
