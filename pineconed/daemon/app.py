@@ -25,7 +25,7 @@ from pineconed.daemon.config_load import Loaded
 from pineconed.daemon.driver import Driver
 from pineconed.daemon.errors import StartError
 from pineconed.daemon.event_log import EventLog
-from pineconed.daemon.identity import NodeKey, open_key
+from pineconed.daemon.identity import open_key
 from pineconed.daemon.inbound import Inbound, Reception
 from pineconed.daemon.lock import claim_socket, lock_key
 from pineconed.daemon.log_limiter import LogLimiter
@@ -41,7 +41,7 @@ from pineconed.router.peer import LinkOptions
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.transport.connect import Connector
 from pineconed.transport.dialer import Dialer, DialSettings
-from pineconed.transport.gate import AcceptGate, AcceptLimits
+from pineconed.transport.gate import GAVE_WAY, AcceptGate, AcceptLimits
 from pineconed.transport.stream import Stream
 from pineconed.transport.uri import parse_listen_uri
 from pineconed.transport.uri_options import parse_key
@@ -53,7 +53,6 @@ STOP_SECONDS = 1.5
 
 UPKEEP_SECONDS = 1.0
 STOPPING = "the daemon stops"
-GAVE_WAY = "too many handshakes at once: it gave way to another connection"
 
 _log = structlog.get_logger(__name__)
 
@@ -107,27 +106,28 @@ class Daemon:
     # ---------------------------------------------------------------- opening, in order
 
     async def _open(self) -> None:
-        key = self._open_key()
-        signer = Ed25519Signer(key.seed)
+        seed = self._open_key()
+        signer = Ed25519Signer(seed)
         device = await self._open_tun(address_of(signer.public_key)) if self._config.tun.enabled else None
-        node = self._make_node(key.seed, signer, device.features if device is not None else 0)
+        node = self._make_node(seed, signer, device.features if device is not None else 0)
         node.admit_by(_admission(self._config), read_now())
         driver = Driver(node, read_now, self._loop)
         self._parts.callback(driver.close, STOPPING)
         driver.subscribe(self._events.handle_event)
         driver.subscribe_sessions(self._events.handle_session_event)
         driver.start()
-        await self._open_listeners(node, driver)
+        await self._open_listeners(node, driver, seed)
         if device is not None:
             driver.attach_tun(device, self._lose_tun)
-        dialer = self._open_dialer(driver)
+        dialer = self._open_dialer(driver, Connector(signer))
         if self._config.admin.enabled:
             await self._open_admin(node, driver, dialer)
         self._keep_up(node, dialer)
         self._announce(node)
         self._notifier.ready()
 
-    def _open_key(self) -> NodeKey:
+    def _open_key(self) -> bytes:
+        """The node's seed, which from here on no other daemon on this host uses."""
         config = self._config
         key = open_key(config.node.key_file)
         self._parts.callback(os.close, key.descriptor)
@@ -137,7 +137,7 @@ class Daemon:
             _log.info("made a new key", file=str(config.node.key_file))
         if config.admin.enabled:
             self._parts.callback(claim_socket(config.admin.socket).release)
-        return key
+        return key.seed
 
     def _make_node(self, seed: bytes, signer: Ed25519Signer, features: int) -> Node:
         config = self._config
@@ -150,7 +150,7 @@ class Daemon:
             bare_ipv6=[parse_identifier(node).key for node in config.overlay.bare_ipv6],
         )
 
-    async def _open_listeners(self, node: Node, driver: Driver) -> None:
+    async def _open_listeners(self, node: Node, driver: Driver, seed: bytes) -> None:
         peering = self._config.peering
         limits = AcceptLimits(
             half_open=peering.half_open,
@@ -169,7 +169,7 @@ class Daemon:
             self._events.crowded,
         )
         driver.subscribe(gate.handle_event)
-        inbound = self._inbound = Inbound(Reception(node, driver, gate, self._events, _seconds))
+        inbound = self._inbound = Inbound(Reception(node, driver, gate, self._events, _seconds, seed))
         self._parts.push_async_callback(inbound.close_all)
         for text in self._config.listen:
             await inbound.open(parse_listen_uri(text))
@@ -194,14 +194,14 @@ class Daemon:
             _log.debug("this kernel has no segmentation offload for UDP; those from 6.2 on have it")
         return device
 
-    def _open_dialer(self, driver: Driver) -> Dialer:
+    def _open_dialer(self, driver: Driver, connector: Connector) -> Dialer:
         def attach(stream: Stream, options: LinkOptions) -> int:
             link = driver.attach(stream, options)
             self._events.opened(link, stream.remote, options.uri, options)
             return link
 
         peering = self._config.peering
-        dialer = Dialer(Connector().connect, attach, DialSettings(peering.backoff_min, peering.backoff_max))
+        dialer = Dialer(connector.connect, attach, DialSettings(peering.backoff_min, peering.backoff_max))
         self._parts.push_async_callback(dialer.close)
         driver.subscribe(dialer.handle_event)
         for uri in self._config.connect:

@@ -2,7 +2,7 @@
 """The configured listeners: one for each URI, with the service of its scheme behind it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pineconed.daemon.driver import Driver
@@ -21,21 +21,31 @@ from pineconed.transport.uri import PeerUri
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """What all listeners of a daemon share. `clock` is that of the gate."""
+    """What all listeners of a daemon share. `seed` is the node's private key, `clock` that of the gate."""
 
     node: Node
     driver: Driver
     gate: AcceptGate
     events: EventLog
     clock: Callable[[], float]
+    seed: bytes = field(repr=False)
 
 
 def _tcp(uri: PeerUri, intake: Intake, _: Reception) -> tuple[Place, Service]:
     return TcpPlace(uri.host, uri.port), TcpService(intake)
 
 
+def _tls(uri: PeerUri, intake: Intake, reception: Reception) -> tuple[Place, Service]:
+    from pineconed.transport.tls.certificate import server_tls  # noqa: PLC0415 (cryptography.x509: 2 MB)
+    from pineconed.transport.tls.server import TlsService  # noqa: PLC0415
+
+    service = TlsService(intake, server_tls(reception.seed), uri.options.password)
+    return TcpPlace(uri.host, uri.port), service
+
+
 _SCHEMES: dict[str, Callable[[PeerUri, Intake, Reception], tuple[Place, Service]]] = {
     "tcp": _tcp,
+    "tls": _tls,
 }
 """Where a listener of each scheme listens, and what serves the sockets that it accepts."""
 

@@ -8,7 +8,7 @@ It goes from the handshake to frames and never back. The packet path only writes
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.frame import Keepalive, encode_frame
 from pineconed.wire.framer import Framer
-from pineconed.wire.handshake import HANDSHAKE_LENGTH, decode_handshake, encode_handshake
+from pineconed.wire.handshake import HANDSHAKE_LENGTH, check_start, decode_handshake, encode_handshake
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds within which both handshakes must have crossed."""
@@ -67,6 +67,7 @@ class Peering:
         taken = view[: HANDSHAKE_LENGTH - len(self._handshake)]
         self._handshake += taken
         self.last_heard = now
+        check_start(self._handshake)
         if len(self._handshake) == HANDSHAKE_LENGTH:
             self.public_key = decode_handshake(bytes(self._handshake), verifier)
             self._handshake.clear()

@@ -25,6 +25,10 @@ DAWDLING = 2.0
 """Seconds after which a handshake has taken longer than honest ones do."""
 
 
+GAVE_WAY = "too many handshakes at once: it gave way to another connection"
+"""What is said of a half-open stream that is closed for a new one."""
+
+
 class Refusal(StrEnum):
     """Why a stream was closed right after it was accepted."""
 

@@ -6,6 +6,7 @@ import struct
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
+from pineconed.wire.first_bytes import Protocol, protocol_of
 from pineconed.wire.keys import SIGNATURE_LENGTH, checked_key, checked_signature
 
 HANDSHAKE_LENGTH = 104
@@ -30,6 +31,24 @@ def encode_handshake(signer: Signer) -> bytes:
     return head + checked_signature(signer.sign(head))
 
 
+def check_start(data: Buffer) -> None:
+    """HandshakeError when the first bytes, however few, cannot be those of a handshake that fits ours."""
+    if data and data[0] != VERSION:
+        raise HandshakeError(_FOREIGN.get(protocol_of(data)) or _other_version(data[0]))
+
+
+def _other_version(version: int) -> str:
+    return f"version {version}, not {VERSION}: the peer speaks another version, or no Pinecone at all"
+
+
+_FOREIGN: dict[Protocol | None, str] = {
+    Protocol.TLS: "the peer speaks TLS: one side has tls:// or wss:// in its URI, the other has not",
+    Protocol.HTTP: "the peer speaks HTTP: it is a web browser or server, or one side has ws:// in its URI "
+    "and the other has not",
+    Protocol.SSH: "the peer speaks SSH, so the port is a wrong one",
+}
+
+
 def decode_handshake(data: Buffer, verifier: Verifier) -> bytes:
     """The peer's public key; HandshakeError unless these are the 104 bytes of a handshake that fits ours.
 
@@ -40,9 +59,7 @@ def decode_handshake(data: Buffer, verifier: Verifier) -> bytes:
         raise HandshakeError(f"length {len(raw)}, not {HANDSHAKE_LENGTH}")
     version, capabilities, public_key, signature = _FIELDS.unpack(raw)
     if version != VERSION:
-        raise HandshakeError(
-            f"version {version}, not {VERSION}: the peer speaks another version, or no Pinecone at all"
-        )
+        raise HandshakeError(_other_version(version))
     if capabilities != CAPABILITIES:
         raise HandshakeError(f"capabilities {capabilities:#04x}, not {CAPABILITIES:#04x}")
     if not verifier(public_key, raw[:-SIGNATURE_LENGTH], signature):

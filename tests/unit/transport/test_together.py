@@ -77,7 +77,7 @@ class Host:
         )
         self.driver = Driver(self.node, read_now, asyncio.get_running_loop())
         self.gate = AcceptGate(time.monotonic, limits)
-        self.dialer = Dialer(Connector().connect, self.driver.attach, FAST)
+        self.dialer = Dialer(Connector(self.signer).connect, self.driver.attach, FAST)
         self.events: list[Event] = []
         for callback in (self.gate.handle_event, self.dialer.handle_event, self.events.append):
             self.driver.subscribe(callback)

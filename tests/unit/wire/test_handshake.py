@@ -12,6 +12,7 @@ from pineconed.wire.errors import CodecError
 from pineconed.wire.handshake import (
     HANDSHAKE_LENGTH,
     HandshakeError,
+    check_start,
     decode_handshake,
     encode_handshake,
 )
@@ -82,3 +83,27 @@ def test_the_verifier_sees_the_bytes_as_received() -> None:
 
     decode_handshake(OURS, verifier)
     assert seen == [(SIGNER.public_key, OURS[:40], OURS[40:])]
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        (b"\x16\x03\x01\x02", "the peer speaks TLS: one side has tls:// or wss:// in its URI"),
+        (b"\x15\x03\x03\x00", "the peer speaks TLS"),
+        (b"GET /mesh HTTP/1.1\r\n", "the peer speaks HTTP: it is a web browser or server"),
+        (b"HTTP/1.1 400 Bad Request", "the peer speaks HTTP"),
+        (b"SSH-2.0-OpenSSH_9", "the peer speaks SSH, so the port is a wrong one"),
+        (b"G", "version 71, not 1: the peer speaks another version, or no Pinecone at all"),
+        (b"\x02", "version 2, not 1"),
+    ],
+)
+def test_the_first_bytes_tell_what_is_no_handshake(first: bytes, words: str) -> None:
+    with pytest.raises(HandshakeError) as refusal:
+        check_start(first)
+    assert refusal.value.reason.startswith(words)
+
+
+@given(st.binary(max_size=104))
+def test_bytes_that_begin_as_a_handshake_wait_for_the_rest(rest: bytes) -> None:
+    check_start(b"")
+    check_start(b"\x01" + rest)
