@@ -27,6 +27,10 @@ def _hex(key: bytes | None) -> str | None:
     return key.hex() if key is not None else None
 
 
+def _scheme(uri: str) -> str:
+    return uri.partition("://")[0]
+
+
 def peering_row(
     peering: PeeringSnapshot,
     dial: DialFacts | None,
@@ -42,6 +46,8 @@ def peering_row(
         uri=peering.uri,
         remote=stream.remote if stream else None,
         direction=peering.direction.value,
+        scheme=_scheme(peering.uri),
+        proven=peering.proven,
         type=cast(schema.PeerTypeName, peering.peer_type.name.lower()),
         zone=peering.zone,
         state=peering.state,
@@ -80,6 +86,8 @@ def down_row(dial: DialFacts) -> schema.Peer:
         uri=dial.uri,
         remote=None,
         direction="outbound",
+        scheme=_scheme(dial.uri),
+        proven=False,
         type="remote",
         zone="static",
         state="connecting" if dial.state == "connecting" else "waiting",

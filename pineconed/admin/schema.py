@@ -31,7 +31,7 @@ Node = Annotated[
     str,
     Meta(min_length=2, max_length=100, description="Public key (64 hexadecimal digits) or overlay address."),
 ]
-Uri = Annotated[str, Meta(min_length=1, max_length=500, description="Such as tcp://192.0.2.1:4444.")]
+Uri = Annotated[str, Meta(min_length=1, max_length=2000, description="Such as tcp://192.0.2.1:4444.")]
 PeerTypeName = Literal["pipe", "multicast", "bonjour", "remote", "bluetooth"]
 DirectionName = Literal["inbound", "outbound"]
 PeerState = Literal["up", "handshake", "connecting", "waiting"]
@@ -90,6 +90,14 @@ class Peer(Struct, frozen=True, kw_only=True):
     uri: Annotated[str, Meta(description="The configured URI, or what is known of an inbound peer's.")]
     remote: Annotated[str | None, Meta(description="Address of the other end of the stream.")]
     direction: Annotated[DirectionName, Meta(description="Which side dialled: inbound means the other did.")]
+    scheme: Annotated[str, Meta(description="What carries the peering: tcp, tls, ws, wss or unix.")]
+    proven: Annotated[
+        bool,
+        Meta(
+            description="TLS has proved the public key; else it is what the other end says, and may be a "
+            "recorded claim."
+        ),
+    ]
     type: Annotated[PeerTypeName, Meta(description="The medium; an earlier one in the list is preferred.")]
     zone: Annotated[str, Meta(description="'static' for configured peers, else the network it was found on.")]
     state: PeerState

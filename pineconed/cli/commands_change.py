@@ -20,6 +20,7 @@ from pineconed.cli.view_status import added_blocks, removed_blocks
         "pineconectl add-peer tcp://192.0.2.1:4444",
         "pineconectl add-peer tcp://[2001:db8::1]:4444",
         "pineconectl add-peer tcp://gateway.example.org:4444",
+        "pineconectl add-peer 'tls://192.0.2.1:4444?key=57ecb05d621da52f272b8cf84f7fd8177c83af1580d25a764cc06436d67171cb'",
     ),
 )
 @click.argument("uri")
@@ -28,9 +29,10 @@ from pineconed.cli.view_status import added_blocks, removed_blocks
 def add_peer(settings: Settings, uri: str) -> None:
     """Dial another node from now on.
 
-    URI is tcp://HOST:PORT, an IPv6 address in brackets. The daemon dials at once, and again with growing
-    pauses whenever the peering is lost. It is forgotten when the daemon stops; what shall stay belongs
-    under "connect" in /etc/pineconed/pineconed.toml.
+    URI is tcp://HOST:PORT or tls://HOST:PORT, an IPv6 address in brackets. After a ? may stand options, such
+    as key= with the public key of the only node that shall answer. The daemon dials at once, and again with
+    growing pauses whenever the peering is lost. It is forgotten when the daemon stops; what shall stay
+    belongs under "connect" in /etc/pineconed/pineconed.toml.
     """
     show(settings, settings.client().post("/v1/peers", AddPeer(uri)), AddedPeer, added_blocks)
 

@@ -42,11 +42,20 @@ def peers_terminal(peers: Sequence[schema.Peer], *, selected: bool = False) -> l
     blocks: list[Block] = []
     if linked or not selected:
         blocks.append(Table(_LINKED_COLUMNS, [_linked_row(peer) for peer in linked], empty=_NONE_UP))
+    if up := [peer for peer in linked if peer.state == "up"]:
+        blocks.append(Note(_proof_note(up)))
     if any(peer.is_parent for peer in linked):
         blocks.append(Note("* the parent: the peering towards the root of the tree"))
     if down:
         blocks.append(Table(_DOWN_COLUMNS, [_down_row(peer) for peer in down], heading="Down"))
     return blocks
+
+
+def _proof_note(up: Sequence[schema.Peer]) -> str:
+    proven = sum(peer.proven for peer in up)
+    if proven == len(up):
+        return "keys: all proven, by tls"
+    return f"keys: {proven} of {len(up)} proven, by tls; the others are what the peers say"
 
 
 def peers_long(peers: Sequence[schema.Peer], *, selected: bool = False) -> list[Block]:
@@ -71,6 +80,7 @@ _LINKED_COLUMNS = (
     Column("address", "ADDRESS", keep=95, shorten=short_address, shorten_at=88),
     Column("uri", "URI", keep=90, least=21),
     Column("direction", "DIRECTION", keep=50),
+    Column("proven", "PROVEN", keep=60),
     Column("type", "TYPE", keep=40),
     Column("uptime_seconds", "UP FOR", keep=70, right=True),
     Column("rtt_seconds", "RTT", keep=85, right=True),
@@ -93,6 +103,7 @@ def _linked_row(peer: schema.Peer) -> list[Cell]:
         cell(peer.address, peer.address or f"({peer.state})", "" if peer.address else _STYLES[peer.state]),
         cell(peer.uri, peer.uri or peer.remote or NONE),
         cell(peer.direction),
+        cell(_yes(peer.proven)),
         cell(peer.type),
         cell(peer.uptime_seconds, duration_text(peer.uptime_seconds)),
         cell(peer.rtt_seconds, round_trip_text(peer.rtt_seconds)),
@@ -141,6 +152,8 @@ def _facts(peer: schema.Peer) -> list[Fact]:
         Fact("uri", "URI", cell(peer.uri)),
         Fact("remote", "remote end", cell(peer.remote)),
         Fact("direction", "direction", cell(peer.direction)),
+        Fact("scheme", "scheme", cell(peer.scheme)),
+        Fact("proven", "key proven", _if_linked(peer, cell(_yes(peer.proven)))),
         Fact("type", "type", cell(peer.type)),
         Fact("zone", "zone", cell(peer.zone)),
         Fact("state", "state", cell(peer.state, style=_STYLES[peer.state])),

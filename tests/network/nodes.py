@@ -84,9 +84,9 @@ class Pineconed:
         argv = [*self._program, "--config", str(self.directory / "pineconed.toml")]
         argv += ["--key-file", str(self.directory / "node.key"), "--admin-socket", str(self.socket)]
         for uri in listen:
-            argv += ["--listen", f"tcp://{uri}"]
+            argv += ["--listen", with_scheme(uri)]
         for uri in connect:
-            argv += ["--connect", f"tcp://{uri}"]
+            argv += ["--connect", with_scheme(uri)]
         argv += ["--tun", tun, "--log-level", log_level, *options]
         return self.host.start("pineconed", *argv)
 
@@ -141,6 +141,11 @@ class Pineconed:
 
 
 DISCONNECT = "peering down"
+
+
+def with_scheme(uri: str) -> str:
+    """The URI, of `tcp` if it names no scheme."""
+    return uri if "://" in uri else f"tcp://{uri}"
 
 
 def command(name: str) -> str:

@@ -2,7 +2,9 @@
 """Every command into a pipe and with --json."""
 
 import json
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -386,3 +388,20 @@ def test_names_that_would_upset_a_terminal_are_escaped(pineconectl: Pineconectl,
     out = pineconectl("peers", "--state", "waiting").out
     assert "\\x1b]0;owned\\x07\\nnext\\u202eline" in out
     assert len(out.splitlines()) == 2
+
+
+def test_genpassword_makes_another_one_each_time_and_asks_nobody(pineconectl: Pineconectl) -> None:
+    first, second = (pineconectl("genpassword") for _ in range(2))
+    assert (first.code, second.code) == (0, 0)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22}\n", first.out)
+    assert first.out != second.out
+    assert len(json.loads(pineconectl("genpassword", "--json").out)["password"]) == 22
+
+
+def test_peers_tells_whose_keys_are_proven(pineconectl: Pineconectl, world: World) -> None:
+    world.node.links = [
+        replace(link, proven=link.link == 1, uri=f"tls://192.0.2.{link.link}:1") for link in world.node.links
+    ]
+    rows = rows_of(pineconectl("peers").out)
+    assert [row["proven"] for row in rows if row["state"] == "up"] == ["yes", "no", "no"]
+    assert {row["scheme"] for row in rows} == {"tls", "tcp"}
