@@ -71,10 +71,12 @@ class BareVeth(Program):
 
 
 class OurDaemon(Program):
-    """pineconed; the one in the middle has no TUN device."""
+    """pineconed over one kind of peerings; the one in the middle has no TUN device."""
 
-    name = "pineconed"
-    configuration = ""
+    def __init__(self, name: str, scheme: str = "tcp", configuration: str = "") -> None:
+        self.name = name
+        self._scheme = scheme
+        self._configuration = configuration
 
     def available(self) -> bool:
         return True
@@ -82,32 +84,19 @@ class OurDaemon(Program):
     def start(self, hosts: Sequence[Namespace], links: Sequence[Link]) -> Setup:
         nodes = []
         for position, host in enumerate(hosts):
-            connect = (
-                [f"{links[position].address(hosts[position + 1])}:{PORT}"] if host is not hosts[-1] else []
-            )
+            connect = []
+            if host is not hosts[-1]:
+                connect = [f"{self._scheme}://{links[position].address(hosts[position + 1])}:{PORT}"]
             tun = "pine0" if position in (0, len(hosts) - 1) else "none"
+            listen = [f"{self._scheme}://0.0.0.0:{PORT}"]
             nodes.append(
                 Pineconed(
-                    host, connect=connect, tun=tun, log_level="warning", configuration=self.configuration
+                    host, listen, connect, tun=tun, log_level="warning", configuration=self._configuration
                 )
             )
         for node in nodes:
             node.wait_ready()
         return Setup(nodes[0].address, nodes[-1].address, [node.process for node in nodes])
-
-
-class SmallMtu(OurDaemon):
-    """pineconed with the smallest MTU that IPv6 allows."""
-
-    name = "pineconed, MTU 1280"
-    configuration = "[tun]\nmtu = 1280\n"
-
-
-class SmallMtuWithoutOffload(OurDaemon):
-    """The same where the kernel cuts what programs send."""
-
-    name = "pineconed, MTU 1280, no offload"
-    configuration = SmallMtu.configuration + "offload = false\n"
 
 
 class Reference(Program):
@@ -299,9 +288,10 @@ def end_addresses(hosts: Sequence[Namespace], device: str) -> tuple[str, str]:
 
 ALL: tuple[Program, ...] = (
     BareVeth(),
-    OurDaemon(),
-    SmallMtu(),
-    SmallMtuWithoutOffload(),
+    OurDaemon("pineconed"),
+    OurDaemon("pineconed over tls", "tls"),
+    OurDaemon("pineconed, MTU 1280", configuration="[tun]\nmtu = 1280\n"),
+    OurDaemon("pineconed, MTU 1280, no offload", configuration="[tun]\nmtu = 1280\noffload = false\n"),
     Reference(),
     Yggdrasil(),
     WireGuard(),

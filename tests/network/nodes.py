@@ -72,7 +72,7 @@ class Pineconed:
         self.directory = Path(tempfile.mkdtemp(prefix="node-", dir=host.lab.directory))
         self.socket = self.directory / "admin.sock"
         seed = seed or os.urandom(32)
-        self.public_key = bytes(SigningKey(seed).verify_key)
+        self.public_key = self.key_of(seed)
         self.address = overlay_address(self.public_key)
         (self.directory / "pineconed.toml").write_text(configuration)
         write_key(self.directory / "node.key", seed)
@@ -89,6 +89,11 @@ class Pineconed:
             argv += ["--connect", with_scheme(uri)]
         argv += ["--tun", tun, "--log-level", log_level, *options]
         return self.host.start("pineconed", *argv)
+
+    @staticmethod
+    def key_of(seed: bytes) -> bytes:
+        """The public key of a node with this seed."""
+        return bytes(SigningKey(seed).verify_key)
 
     def address_shown(self) -> str:
         """The address as the kernel prints it."""

@@ -16,11 +16,8 @@ from pineconed.wire.buffer import Buffer
 FILL = 128 * 1024
 """Bytes taken from the socket at once."""
 
-RECORD = 16 * 1024
-"""Bytes of a full record (RFC 8446, section 5.1)."""
-
-MAX_UNASKED = 64 * 1024
-"""Bytes of answers to the peer's own doing (key updates, alerts) that may wait for it to read them."""
+MAX_UNASKED = 256 * 1024
+"""Bytes that may wait when answers to the peer's own doing (key updates) join them; a frame has 64 KiB."""
 
 
 class Records:
@@ -102,25 +99,26 @@ class TlsStream:
         return size
 
     def send(self, buffers: Sequence[Buffer]) -> int:
-        """Encrypt and hand over; how many plain bytes the kernel took, BlockingIOError when none now.
+        """Encrypt and hand over: all of it, or BlockingIOError when the kernel does not take all of it now.
 
-        Bytes whose records it took only in part count as not sent, so that they come back: then the rest of
-        those records is sent, and they count.
+        Then the same bytes have to come again (the driver keeps them in front): what is left of their records
+        is sent, and they count.
         """
         self._flush()
-        sent, self._owed = self._owed, 0
-        for record in _records(buffers, sent):
-            self._tls.write(record)
-            self._unsent = memoryview(self._outgoing.read())
-            try:
-                self._flush()
-            except BlockingIOError:
-                self._owed = len(record)
-                break
-            sent += len(record)
-        if self._owed and not sent:
-            raise BlockingIOError
-        return sent
+        if self._owed:
+            sent, self._owed = self._owed, 0
+            return sent
+        plain = memoryview(buffers[0] if len(buffers) == 1 else b"".join(buffers))
+        size, done = len(plain), 0
+        while done < size:
+            done += self._tls.write(plain[done:])
+        self._unsent = memoryview(self._outgoing.read())
+        try:
+            self._flush()
+        except BlockingIOError:
+            self._owed = size
+            raise
+        return size
 
     def close(self) -> None:
         """Close the socket as a TCP stream does; without a farewell, since frames tell their lengths."""
@@ -134,14 +132,8 @@ class TlsStream:
     def _answer(self) -> None:
         """Queue what OpenSSL wants to say by itself behind the records that wait already."""
         self._unsent = memoryview(b"".join((self._unsent, self._outgoing.read())))
-        if len(self._unsent) > MAX_UNASKED + RECORD:
+        if len(self._unsent) > MAX_UNASKED:
             raise OSError("the peer asks for more and more without reading the answers")
-
-
-def _records(buffers: Sequence[Buffer], skip: int) -> list[Buffer]:
-    """The bytes behind the first `skip`, cut into what fills a record each."""
-    whole = memoryview(buffers[0] if len(buffers) == 1 else b"".join(buffers))
-    return [whole[start : start + RECORD] for start in range(skip, len(whole), RECORD)]
 
 
 def tls_reason(error: ssl.SSLError) -> str:
