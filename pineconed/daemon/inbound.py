@@ -73,6 +73,7 @@ class Inbound:
         try:
             await listener.start()
         except ListenError as error:
+            await service.close()
             raise StartError(f"{uri.name}: {error}") from error
         self._open[uri.name] = _Open(uri, listener, service)
 

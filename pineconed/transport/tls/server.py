@@ -49,7 +49,7 @@ class TlsService:
     def __init__(self, intake: Intake, tls: ServerTls, password: str | None = None) -> None:
         self._intake = intake
         self._tls = tls
-        self._visitors: set[asyncio.Task[None]] = set()
+        self._visitors: set[asyncio.Task[TlsStream]] = set()
         self._closing = False
         self._password_key: asyncio.Task[bytes] | None = None
         if password is not None:
@@ -57,10 +57,11 @@ class TlsService:
 
     def serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
         """Hear the client out in a task of its own, 10 s at most."""
-        task = asyncio.get_running_loop().create_task(self._receive(accepted, remote, visit))
+        task = asyncio.get_running_loop().create_task(self._prove_in_time(accepted, remote))
         visit.give_way = partial(_dismiss, task)
         self._visitors.add(task)
-        task.add_done_callback(self._visitors.discard)
+        # Not in the task: one that is cancelled before its first step would leave the socket behind.
+        task.add_done_callback(partial(self._decide, accepted, remote, visit))
 
     async def close(self) -> None:
         """Send everybody away who has not come in yet."""
@@ -71,17 +72,23 @@ class TlsService:
         if self._password_key is not None:
             await asyncio.gather(self._password_key, return_exceptions=True)
 
-    async def _receive(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
-        try:
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
-                stream = await self._prove(accepted, remote)
-        except BaseException as error:
-            accepted.close()
-            self._intake.fail(remote, visit, _words(error))
-            if not isinstance(error, asyncio.CancelledError | OSError | PhaseError | ProofError | Refused):
-                raise
-        else:
-            self._intake.attach(stream, visit)
+    def _decide(
+        self, accepted: socket.socket, remote: str, visit: Visit, task: asyncio.Task[TlsStream]
+    ) -> None:
+        self._visitors.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if not task.cancelled() and error is None:
+            self._intake.attach(task.result(), visit)
+            return
+        accepted.close()
+        self._intake.fail(remote, visit, _words(error) if error is not None else self._why_cancelled())
+
+    def _why_cancelled(self) -> str:
+        return "the listener was closed" if self._closing else GAVE_WAY
+
+    async def _prove_in_time(self, accepted: socket.socket, remote: str) -> TlsStream:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            return await self._prove(accepted, remote)
 
     async def _prove(self, accepted: socket.socket, remote: str) -> TlsStream:
         """Both proofs, after which the client is who its key says."""
@@ -117,14 +124,12 @@ class TlsService:
             raise Refused(Reason.FULL if objection.full else Reason.NOT_ALLOWED, objection.text)
 
 
-def _dismiss(task: asyncio.Task[None]) -> None:
+def _dismiss(task: asyncio.Task[TlsStream]) -> None:
     task.cancel()
 
 
 def _words(error: BaseException) -> str:
     match error:
-        case asyncio.CancelledError():
-            return GAVE_WAY
         case TimeoutError() if error.errno is None:
             return _TOO_SLOW
         case OSError():

@@ -4,105 +4,31 @@
 import asyncio
 import socket
 import ssl
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import pytest
 import uvloop
 
 from pineconed.peering.admission import Objection
 from pineconed.signing import Ed25519Signer
-from pineconed.transport.gate import AcceptGate, AcceptLimits, Visit
-from pineconed.transport.listener import Listener
+from pineconed.transport.gate import AcceptLimits, Visit
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import ConnectError, Reached, reach
-from pineconed.transport.tcp_place import TcpPlace
 from pineconed.transport.tls import server as server_module
 from pineconed.transport.tls.certificate import client_context, server_tls
 from pineconed.transport.tls.client import TlsClient
 from pineconed.transport.tls.phase import Phase
 from pineconed.transport.tls.proof import Claim, Hello, decode_hello, encode_claim, encode_hello, transcript
 from pineconed.transport.tls.server import TlsService
-from pineconed.transport.tls.stream import Records, TlsStream
+from pineconed.transport.tls.stream import Records
 from pineconed.transport.uri_options import UriOptions
 from pineconed.wire.handshake import encode_handshake
+from tests.unit.transport.tls.house import House, run
 from tests.unit.transport.tls.pairs import CLIENT, SERVER, SERVER_TLS
 
 OTHER = Ed25519Signer(bytes([9]) * 32)
 OTHER_TLS = server_tls(bytes([9]) * 32)
-
-
-@dataclass
-class House:
-    """A TLS listener with all behind it but a node."""
-
-    password: str | None = None
-    objects: Objection | None = None
-    limits: AcceptLimits | None = None
-    streams: list[Stream] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    async def open(self) -> None:
-        self.gate = AcceptGate(time.monotonic, self.limits)
-        self.service = TlsService(self, SERVER_TLS, self.password)
-        self.listener = Listener(TcpPlace("127.0.0.1", 0), self.gate, self.service.serve)
-        await self.listener.start()
-        self.port = int(self.listener.address.rpartition(":")[2])
-
-    async def close(self) -> None:
-        await self.listener.close()
-        await self.service.close()
-        for stream in self.streams:
-            stream.close()
-        assert self.gate.half_open == len(self.streams)
-
-    def attach(self, stream: Stream, visit: Visit) -> None:
-        self.streams.append(stream)
-        visit.opened(len(self.streams))
-
-    def fail(self, remote: str, visit: Visit, reason: str) -> None:
-        self.failures.append(reason)
-        visit.closed()
-
-    def objection(self, public_key: bytes) -> Objection | None:
-        return self.objects
-
-    async def dial(self, **options: object) -> TlsStream:
-        reached = await reach("127.0.0.1", self.port, 5)
-        return await TlsClient(CLIENT).connect(reached, UriOptions(**options), 5)  # type: ignore[arg-type]
-
-    async def refuse(self, **options: object) -> str:
-        """Dial in vain; the words of the client without the address."""
-        with pytest.raises(ConnectError) as refusal:
-            await self.dial(**options)
-        address, _, words = str(refusal.value).partition(": ")
-        assert address == f"127.0.0.1:{self.port}"
-        return words
-
-    async def settle(self) -> None:
-        async with asyncio.timeout(5):
-            while not self.failures and not self.streams:  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
-
-
-def run(
-    check: Callable[[House], Awaitable[None]],
-    house: House | None = None,
-    loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
-) -> None:
-    async def with_house() -> None:
-        here = house or House()
-        await here.open()
-        try:
-            async with asyncio.timeout(20):
-                await check(here)
-        finally:
-            await here.close()
-
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(with_house())
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -400,11 +326,44 @@ def test_those_in_the_tls_phase_give_way_to_others() -> None:
     run(check, House(limits=AcceptLimits(half_open=3)))
 
 
+def test_who_gives_way_before_his_first_word_leaves_nothing_behind() -> None:
+    async def check(house: House) -> None:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        visit = house.gate.admit("192.0.2.1")
+        assert visit is not None
+        house.service.serve(near, "early", visit)
+        visit.give_way()
+        await house.settle()
+        assert near.fileno() == -1
+        assert house.gate.half_open == 0
+        assert not any(source.links for source in house.gate._sources.values())
+        far.close()
+
+    run(check)
+
+
+def test_a_fault_of_ours_is_told_and_costs_one_visitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: bytes) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(server_module, "decode_claim", fail)
+
+    async def check(house: House) -> None:
+        assert await house.refuse() == "it closed the connection before its proof was complete"
+        await house.settle()
+        assert house.failures == ["internal fault: ZeroDivisionError: a mistake"]
+
+    run(check)
+
+
 def test_closing_sends_everybody_away_who_is_not_in_yet() -> None:
     async def check(house: House) -> None:
         reached = await reach("127.0.0.1", house.port, 5)
         await asyncio.sleep(0.05)
         await house.service.close()
+        await house.settle()
+        assert house.failures == ["the listener was closed"]
         assert house.gate.half_open == 0
         assert await asyncio.get_running_loop().sock_recv(reached.socket, 1) == b""
         reached.socket.close()
