@@ -45,6 +45,7 @@ from pineconed.transport.gate import GAVE_WAY, AcceptGate, AcceptLimits
 from pineconed.transport.stream import Stream
 from pineconed.transport.uri import parse_listen_uri
 from pineconed.transport.uri_options import parse_key
+from pineconed.transport.websocket.running import RunningPumps
 from pineconed.tun.device import TunDevice
 from pineconed.tun.errors import TunError
 
@@ -71,6 +72,7 @@ class Daemon:
         self._parts = AsyncExitStack()
         self._limiter = LogLimiter(write_line, log_levels.wants, _seconds)
         self._events = EventLog(self._limiter)
+        self._pumps = RunningPumps()
         self._inbound: Inbound | None = None
         self._tun_name: str | None = None
 
@@ -112,6 +114,7 @@ class Daemon:
         node = self._make_node(seed, signer, device.features if device is not None else 0)
         node.admit_by(_admission(self._config), read_now())
         driver = Driver(node, read_now, self._loop)
+        self._parts.push_async_callback(self._pumps.close)
         self._parts.callback(driver.close, STOPPING)
         driver.subscribe(self._events.handle_event)
         driver.subscribe_sessions(self._events.handle_session_event)
@@ -119,7 +122,7 @@ class Daemon:
         await self._open_listeners(node, driver, seed)
         if device is not None:
             driver.attach_tun(device, self._lose_tun)
-        dialer = self._open_dialer(driver, Connector(signer))
+        dialer = self._open_dialer(driver, Connector(signer, self._pumps))
         if self._config.admin.enabled:
             await self._open_admin(node, driver, dialer)
         self._keep_up(node, dialer)
@@ -169,7 +172,9 @@ class Daemon:
             self._events.crowded,
         )
         driver.subscribe(gate.handle_event)
-        inbound = self._inbound = Inbound(Reception(node, driver, gate, self._events, _seconds, seed))
+        inbound = self._inbound = Inbound(
+            Reception(node, driver, gate, self._events, self._pumps, _seconds, seed)
+        )
         self._parts.push_async_callback(inbound.close_all)
         for text in self._config.listen:
             await inbound.open(parse_listen_uri(text))

@@ -16,7 +16,9 @@ from pineconed.transport.listener import Listener, ListenError, Place
 from pineconed.transport.service import Intake, Service, TcpService
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp_place import TcpPlace
+from pineconed.transport.unix import UnixPlace, UnixService
 from pineconed.transport.uri import PeerUri
+from pineconed.transport.websocket.running import RunningPumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Reception:
     driver: Driver
     gate: AcceptGate
     events: EventLog
+    pumps: RunningPumps
     clock: Callable[[], float]
     seed: bytes = field(repr=False)
 
@@ -43,11 +46,28 @@ def _tls(uri: PeerUri, intake: Intake, reception: Reception) -> tuple[Place, Ser
     return TcpPlace(uri.host, uri.port), service
 
 
+def _unix(uri: PeerUri, intake: Intake, _: Reception) -> tuple[Place, Service]:
+    place = UnixPlace(uri.path)
+    return place, UnixService(intake, place)
+
+
+def _web(uri: PeerUri, intake: Intake, reception: Reception) -> tuple[Place, Service]:
+    from pineconed.transport.websocket.server import WebSocketService  # noqa: PLC0415 (aiohttp: 0.3 s)
+
+    return TcpPlace(uri.host, uri.port), WebSocketService(uri, intake, reception.pumps)
+
+
 _SCHEMES: dict[str, Callable[[PeerUri, Intake, Reception], tuple[Place, Service]]] = {
     "tcp": _tcp,
     "tls": _tls,
+    "unix": _unix,
+    "ws": _web,
+    "wss": _web,
 }
 """Where a listener of each scheme listens, and what serves the sockets that it accepts."""
+
+_ZONES = {"ws": "websocket", "wss": "websocket"}
+"""Zones of inbound streams; all others have the empty one (protocol section 8)."""
 
 
 class _Open(NamedTuple):
@@ -68,9 +88,9 @@ class Inbound:
     async def open(self, uri: PeerUri) -> None:
         """Listen there from now on. StartError when that cannot be."""
         reception = self._reception
-        place, service = _SCHEMES[uri.scheme](uri, _Intake(uri, reception), reception)
-        listener = Listener(place, reception.gate, service.serve, reception.events.out_of_order)
         try:
+            place, service = _SCHEMES[uri.scheme](uri, _Intake(uri, reception), reception)
+            listener = Listener(place, reception.gate, service.serve, reception.events.out_of_order)
             await listener.start()
         except ListenError as error:
             await service.close()
@@ -91,7 +111,7 @@ class Inbound:
     def uris(self) -> list[str]:
         """What is listened on now, with the addresses and ports that the kernel chose."""
         return [
-            f"{uri.scheme}://{address}{uri.path}"
+            uri.name if uri.scheme == "unix" else f"{uri.scheme}://{address}{uri.path}"
             for uri, listener, _ in self._open.values()
             for address in listener.addresses
         ]
@@ -123,10 +143,11 @@ class _Intake:
         return self._reception.node.objection(public_key, self._options("", public_key, 0.0))
 
     def _options(self, remote: str, proven_key: bytes | None, spent: float) -> LinkOptions:
+        scheme = self._uri.scheme
         return LinkOptions(
-            PeerType.REMOTE,
-            "",
-            f"{self._uri.scheme}://{remote}",
+            PeerType.PIPE if scheme == "unix" else PeerType.REMOTE,
+            _ZONES.get(scheme, ""),
+            f"{scheme}://{remote}",
             Direction.INBOUND,
             proven_key=proven_key,
             allowed_keys=self._allowed,

@@ -185,7 +185,7 @@ class Dialer:
 
 def _options(uri: PeerUri, stream: Stream) -> LinkOptions:
     return LinkOptions(
-        PeerType.REMOTE,
+        PeerType.PIPE if uri.scheme == "unix" else PeerType.REMOTE,
         STATIC_ZONE,
         uri.name,
         Direction.OUTBOUND,

@@ -118,9 +118,14 @@ class SocketStream:
 
     def rtt(self) -> float | None:
         """The kernel's estimate (TCP_INFO), None before it has one."""
-        try:
-            tcp_info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
-        except OSError:
-            return None
-        microseconds: int = struct.unpack_from("=I", tcp_info, _TCP_INFO_RTT)[0]
-        return microseconds / 1e6 or None
+        return tcp_rtt(self._socket)
+
+
+def tcp_rtt(sock: socket.socket) -> float | None:
+    """The kernel's smoothed round-trip time of a TCP socket in seconds; None when there is none."""
+    try:
+        tcp_info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
+    except OSError:
+        return None
+    microseconds: int = struct.unpack_from("=I", tcp_info, _TCP_INFO_RTT)[0]
+    return microseconds / 1e6 or None

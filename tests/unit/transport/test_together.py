@@ -29,6 +29,7 @@ from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal, Visit
 from pineconed.transport.listener import Listener
 from pineconed.transport.stream import SocketStream
 from pineconed.transport.tcp_place import TcpPlace
+from pineconed.transport.websocket.running import RunningPumps
 from pineconed.tun.device import TunDevice
 from pineconed.tun.drops import TunDrop
 from pineconed.wire.buffer import Buffer
@@ -77,7 +78,7 @@ class Host:
         )
         self.driver = Driver(self.node, read_now, asyncio.get_running_loop())
         self.gate = AcceptGate(time.monotonic, limits)
-        self.dialer = Dialer(Connector(self.signer).connect, self.driver.attach, FAST)
+        self.dialer = Dialer(Connector(self.signer, RunningPumps()).connect, self.driver.attach, FAST)
         self.events: list[Event] = []
         for callback in (self.gate.handle_event, self.dialer.handle_event, self.events.append):
             self.driver.subscribe(callback)

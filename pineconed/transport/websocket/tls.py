@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The certificate of a `wss` listener, from PEM files."""
+
+import ssl
+from pathlib import Path
+
+from pineconed.transport.listener import ListenError
+from pineconed.transport.uri import PeerUri
+
+
+def server_tls(uri: PeerUri) -> ssl.SSLContext | None:
+    """What the listener shows its clients; None for `ws`. ListenError names the file that is no good."""
+    if uri.scheme == "ws":
+        return None
+    certificate, key = uri.options.cert, uri.options.certkey
+    if certificate is None:
+        raise ListenError("wss needs a certificate; give its file by cert=, and that of its key by certkey=")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for path in (certificate, key):
+        _check_readable(path)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        raise ListenError(_objection(error, certificate, key)) from error
+    return context
+
+
+def _check_readable(path: str | None) -> None:
+    try:
+        if path is not None:
+            Path(path).read_bytes()
+    except OSError as error:
+        raise ListenError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _no_password() -> str:
+    """OpenSSL asks on the terminal if nobody answers."""
+    raise ValueError("the key is encrypted")
+
+
+def _objection(error: Exception, certificate: str, key: str | None) -> str:
+    where = key or certificate
+    if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
+        return f"the key in {where} has a password; store it without one, readable only by the daemon"
+    reason = getattr(error, "reason", None)
+    if reason == "KEY_VALUES_MISMATCH":
+        return f"the key in {where} is not that of the certificate in {certificate}"
+    if key is None:
+        return f"{certificate} does not hold a certificate and its key in PEM form; name the key by certkey="
+    return f"{certificate} holds no certificate or {key} no key in PEM form ({reason or error})"
