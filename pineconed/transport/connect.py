@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the URI of a peer to a stream: one way for each scheme.
 
-First a connected socket, then what the scheme puts around it. What needs a
+First a connected socket, directly or through a proxy, then what the scheme puts around it. What needs a
 large library is imported when the first peer asks for it.
 """
 
@@ -37,7 +37,7 @@ class Connector:
     async def connect(self, uri: PeerUri, timeout: float) -> Stream:
         """A connected stream, ready for the handshake.
 
-        Each address may take `timeout` seconds, and so may then all that TLS and HTTP do.
+        Each address may take `timeout` seconds, and so may a proxy, and then all that TLS and HTTP do.
         ConnectError says in one sentence why there is none.
         """
         return await self._dial[uri.scheme](uri, timeout)
@@ -69,4 +69,9 @@ class Connector:
 
     async def _reach(self, uri: PeerUri, timeout: float) -> Reached:
         """A connected TCP socket to the host of a URI."""
-        return await reach(uri.host, uri.port, timeout, uri.options.interface)
+        options = uri.options
+        if options.proxy is None:
+            return await reach(uri.host, uri.port, timeout, options.interface)
+        from pineconed.transport.proxy import reach_through  # noqa: PLC0415 (few need it)
+
+        return await reach_through(options.proxy, uri.host, uri.port, timeout, options.interface)
