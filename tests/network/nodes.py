@@ -168,16 +168,25 @@ def write_key(path: Path, seed: bytes) -> None:
 
 
 class GoRouter:
-    """The reference's `pinecone`: a router without a TUN device, key from a seed, diagnostics over HTTP."""
+    """The reference's `pinecone`: a router without a TUN device, key from a seed, diagnostics over HTTP.
+
+    The diagnostics share their port with its WebSocket listener.
+    """
 
     DIAGNOSTICS = 7080
 
-    def __init__(self, host: Namespace, connect: Sequence[str] = (), seed: bytes | None = None) -> None:
+    def __init__(
+        self,
+        host: Namespace,
+        connect: Sequence[str] = (),
+        seed: bytes | None = None,
+        web_address: str = "127.0.0.1",
+    ) -> None:
         self.host = host
         seed = seed or os.urandom(32)
         self.public_key = bytes(SigningKey(seed).verify_key)
         argv = [os.environ["PINECONE_GO"], "-listen", f"0.0.0.0:{PORT}", "-secretkey", seed.hex()]
-        argv += ["-listenws", f"127.0.0.1:{self.DIAGNOSTICS}", "-manhole"]
+        argv += ["-listenws", f"{web_address}:{self.DIAGNOSTICS}", "-manhole"]
         if connect:
             argv += ["-connect", ",".join(connect)]
         self.process = host.start("pinecone", *argv)

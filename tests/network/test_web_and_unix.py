@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peerings over WebSockets, Unix sockets and proxies between real daemons, and beside the reference."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pineconed.transport.gate import DAWDLING
+from tests.network.conftest import reference, require_lab
+from tests.network.lab import Lab, Namespace, wait_until
+from tests.network.nodes import PORT, GoRouter, Pineconed, seed_with_prefix
+from tests.network.ping import PingStream, ping, wait_for_ping
+from tests.network.tree import wait_for_tree
+from tests.unit.transport import proxies
+from tests.unit.transport.websocket.front import Files, certificates
+
+pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return certificates(tmp_path_factory.mktemp("tls"), "10.77.1.2", "node.example")
+
+
+def assert_pings_both_ways(one: Pineconed, other: Pineconed) -> None:
+    """Small and large packets in both directions, without loss."""
+    wait_for_ping(one.host, other.address, 20)
+    wait_for_ping(other.host, one.address, 20)
+    for source, target in ((one, other), (other, one)):
+        for size in (1, 60_000):
+            result = ping(source.host, target.address, count=10, size=size, interval=0.05)
+            print(f"{source.host.label} to {target.host.label}, {size} bytes: {result}")
+            assert result.received == 10
+
+
+def peering(node: Pineconed) -> dict[str, Any]:
+    """The row of the only peering."""
+    [row] = node.peers()
+    return row
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss", "unix"])
+def test_two_of_ours(lab: Lab, scheme: str, files: Files) -> None:
+    a, b = lab.hosts("a b")
+    link = lab.link(a, b)
+    listen, connect = {
+        "ws": (f"ws://0.0.0.0:{PORT}", f"ws://{link.address(b)}:{PORT}/a/path"),
+        "wss": (files.listen(f"0.0.0.0:{PORT}"), f"wss://{link.address(b)}:{PORT}/?ca={files.ca}"),
+        "unix": (f"unix://{lab.directory}/b.sock", f"unix://{lab.directory}/b.sock"),
+    }[scheme]
+    right = Pineconed(b, [listen]).wait_ready()
+    left = Pineconed(a, [], [connect]).wait_ready()
+    assert_pings_both_ways(left, right)
+    out, inward = peering(left), peering(right)
+    kind = "pipe" if scheme == "unix" else "remote"
+    assert (out["uri"], out["type"], out["zone"]) == (connect.partition("?")[0], kind, "static")
+    assert inward["uri"].startswith(f"{scheme}://")
+    assert (inward["type"], inward["zone"]) == (kind, "" if scheme == "unix" else "websocket")
+    assert (out["rtt_seconds"] is None) == (scheme == "unix")
+    assert left.process.stop() == 0
+    wait_until(lambda: right.peers() == [], 2, "the other side to notice")
+    assert right.process.stop() == 0
+    assert not (lab.directory / "b.sock").exists()
+
+
+def test_a_ping_passes_a_bulk_transfer_over_ws(lab: Lab) -> None:
+    a, b = lab.hosts("a b")
+    link = lab.link(a, b)
+    link.limit(100)
+    right = Pineconed(b, [f"ws://0.0.0.0:{PORT}"]).wait_ready()
+    left = Pineconed(a, [], [f"ws://{link.address(b)}:{PORT}"]).wait_ready()
+    wait_for_ping(a, right.address)
+    server = b.start("iperf3", "iperf3", "-s", "-1", "--forceflush")
+    server.wait_for("Server listening")
+    with PingStream(a, right.address, interval=0.05) as stream:
+        a.run("iperf3", "-c", right.address, "-t", "6", timeout=30)
+        result = stream.stop()
+    print(f"on 100 Mbit/s, beside a bulk transfer: {result}")
+    assert result.loss <= 0.02
+    assert result.median < 60
+    assert left.disconnects() == []
+
+
+# ---------------------------------------------------------------- the reference
+
+
+@pytest.fixture
+def go() -> None:
+    reference("PINECONE_GO")
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("dialler", ["ours", "reference"])
+def test_ours_reference_ours_over_ws(lab: Lab, dialler: str, go: None) -> None:
+    """Large frames cross a reference node that dialled both of us, or that we dialled."""
+    a, middle, b = lab.hosts("ours0 go1 ours2")
+    links = [lab.link(a, middle), lab.link(middle, b)]
+    seeds = [seed_with_prefix(prefix) for prefix in ("40", "f0", "80")]
+    if dialler == "ours":
+        router = GoRouter(middle, seed=seeds[1], web_address="0.0.0.0").wait_ready()
+        uris = [f"ws://{link.address(middle)}:{GoRouter.DIAGNOSTICS}" for link in links]
+        ends = [
+            Pineconed(host, [], [uri], seed=seed).wait_ready()
+            for host, uri, seed in ((a, uris[0], seeds[0]), (b, uris[1], seeds[2]))
+        ]
+    else:
+        ends = [
+            Pineconed(host, [f"ws://0.0.0.0:{PORT}"], seed=seed).wait_ready()
+            for host, seed in ((a, seeds[0]), (b, seeds[2]))
+        ]
+        uris = [f"ws://{link.address(host)}:{PORT}/peer" for link, host in zip(links, (a, b), strict=True)]
+        router = GoRouter(middle, uris, seed=seeds[1]).wait_ready()
+    wait_for_tree([ends[0], router, ends[1]], 40)
+    assert_pings_both_ways(ends[0], ends[1])
+    for end in ends:
+        [session] = end.ctl("sessions")["sessions"]
+        assert session["state"] == "up"
+        assert end.disconnects() == []
+
+
+# ---------------------------------------------------------------- certificates
+
+
+@pytest.mark.parametrize("kind", ["expired", "wrong host", "self-signed"])
+def test_a_wrong_certificate_is_told_in_log_and_peers(lab: Lab, tmp_path: Path, kind: str) -> None:
+    a, b = lab.hosts("a b")
+    address = lab.link(a, b).address(b)
+    day = timedelta(days=1)
+    now = datetime.now(UTC)
+    name = "other.example" if kind == "wrong host" else address
+    dates = (now - 9 * day, now - day) if kind == "expired" else (None, None)
+    made = certificates(tmp_path / "tls", name, not_before=dates[0], not_after=dates[1])
+    ca = "" if kind == "self-signed" else f"?ca={made.ca}"
+    words = {
+        "expired": "it has expired",
+        "wrong host": "it is for another host",
+        "self-signed": "no authority that this machine trusts",
+    }[kind]
+    right = Pineconed(b, [made.listen(f"0.0.0.0:{PORT}")], tun="none").wait_ready()
+    left = Pineconed(a, [], [f"wss://{address}:{PORT}/{ca}"], tun="none").wait_ready()
+    left.process.wait_for(f"cannot connect.*the certificate of {address} is refused: {words}")
+    assert words in peering(left)["last_error"]
+    right.process.wait_for("perhaps it does not trust our certificate")
+    assert right.status()["peers"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "wss needs a certificate"),
+        ("?cert=/no/cert.pem", "cannot read /no/cert.pem"),
+    ],
+)
+def test_a_listener_without_its_files_does_not_start(lab: Lab, query: str, words: str) -> None:
+    node = Pineconed(lab.host("a"), [f"wss://0.0.0.0:{PORT}{query}"], tun="none")
+    assert node.process.wait(10) == 1
+    assert words in node.process.text()
+    assert "Traceback" not in node.process.text()
+
+
+# ---------------------------------------------------------------- proxies
+
+
+@pytest.mark.parametrize("kind", ["socks5", "http"])
+@pytest.mark.parametrize("scheme", ["tcp", "ws", "wss"])
+def test_through_a_proxy(lab: Lab, kind: str, scheme: str, files: Files) -> None:
+    a, middle, b = lab.hosts("a proxy b")
+    near, far = lab.link(a, middle), lab.link(middle, b)
+    proxy = middle.start("proxy", sys.executable, proxies.__file__, kind, "0.0.0.0", "1080")
+    proxy.wait_for("ready")
+    listen = files.listen(f"0.0.0.0:{PORT}") if scheme == "wss" else f"{scheme}://0.0.0.0:{PORT}"
+    right = Pineconed(b, [listen]).wait_ready()
+    query = f"?proxy={kind}://{near.address(middle)}:1080"
+    query += f"&ca={files.ca}&sni=node.example" if scheme == "wss" else ""
+    left = Pineconed(a, [], [f"{scheme}://{far.address(b)}:{PORT}{query}"]).wait_ready()
+    assert_pings_both_ways(left, right)
+    proxy.kill()
+    wait_until(lambda: peering(left)["last_error"] is not None, 20, "the proxy's failure")
+    left.process.wait_for(rf"cannot connect.*proxy {kind}://{near.address(middle)}:1080: .*refused", 20)
+
+
+# ---------------------------------------------------------------- crowds
+
+
+@pytest.fixture(scope="module")
+def gatehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pineconed, Namespace, str, Lab]]:
+    """A node that listens in every way of this file, and a host with many addresses."""
+    require_lab()
+    with Lab(tmp_path_factory.mktemp("gatehouse")) as lab:
+        node, crowd = lab.hosts("node crowd")
+        link = lab.link(crowd, node)
+        for number in range(200):
+            crowd.run("ip", "address", "add", f"10.77.{link.number}.{10 + number}/24", "dev", link.device)
+        made = certificates(lab.directory / "tls", link.address(node))
+        listen = [f"ws://0.0.0.0:{PORT}", made.listen(f"0.0.0.0:{PORT + 1}")]
+        daemon = Pineconed(node, listen, tun="none", seed=seed_with_prefix("80")).wait_ready()
+        yield daemon, crowd, link.address(node), lab
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["silent", "slow request"])
+@pytest.mark.parametrize("sources", [1, 200])
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_others_peer_beside_a_thousand_idle_connections(
+    gatehouse: tuple[Pineconed, Namespace, str, Lab], scheme: str, sources: int, begins: bool
+) -> None:
+    """Within a second; when they come from more addresses than there is room for, once these have dawdled."""
+    node, crowd, target, lab = gatehouse
+    port = PORT + (scheme == "wss")
+    guest = lab.host("guest")
+    link = lab.link(guest, node.host)
+    prefix = target.rpartition(".")[0]
+    with ExitStack() as idle:
+        connections = [idle.enter_context(crowd.open_socket()) for _ in range(1000)]
+        for number, connection in enumerate(connections):
+            connection.bind((f"{prefix}.{10 + number % sources}", 0))
+            connection.setblocking(False)
+            connection.connect_ex((target, port))
+        time.sleep(0.2)
+        begin = b"\x16\x03\x01\x02\x00" if scheme == "wss" else b"GET / HTTP/1.1\r\nHost: x\r\nX: "
+        for connection in connections if begins else []:
+            with suppress(OSError):
+                connection.send(begin)
+        time.sleep(DAWDLING if sources > 1 else 0)
+        ca = f"?ca={lab.directory}/tls/ca.pem&sni={target}" if scheme == "wss" else ""
+        uri = f"{scheme}://{link.address(node.host)}:{port}/{ca}"
+        dialler = idle.enter_context(running(Pineconed(guest, [], [uri], tun="none").wait_ready()))
+        dialler.process.wait_for("peering up", 15)
+        took = logged_at(dialler, "peering up") - logged_at(dialler, "pineconed is ready")
+        status, files = node.status(), node.process.open_files()
+        memory = node.process.memory_bytes() / 1e6
+        print(f"up after {took:.2f} s; {files} open files, {memory:.0f} MB")
+        assert took < 1
+        assert status["peers"] == 1
+        assert files < 300
+    wait_until(lambda: node.status()["peers"] == 0, 10, "the guest to be gone")
+
+
+@contextmanager
+def running(node: Pineconed) -> Iterator[Pineconed]:
+    """Stop the node at the end."""
+    try:
+        yield node
+    finally:
+        node.process.stop()
+
+
+def logged_at(node: Pineconed, text: str) -> float:
+    """When the node logged this for the first time, in Unix seconds."""
+    stamp = node.process.wait_for(rf"^(\S+) .*{text}")[1]
+    return datetime.fromisoformat(stamp).timestamp()
