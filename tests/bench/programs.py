@@ -290,6 +290,7 @@ ALL: tuple[Program, ...] = (
     BareVeth(),
     OurDaemon("pineconed"),
     OurDaemon("pineconed over tls", "tls"),
+    OurDaemon("pineconed over ws", "ws"),
     OurDaemon("pineconed, MTU 1280", configuration="[tun]\nmtu = 1280\n"),
     OurDaemon("pineconed, MTU 1280, no offload", configuration="[tun]\nmtu = 1280\noffload = false\n"),
     Reference(),
