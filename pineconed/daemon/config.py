@@ -258,17 +258,17 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[
         tuple[str, ...],
         Meta(
-            description="Where other nodes may connect to this one, as a list of URIs. Empty: nowhere; the "
-            "node then only dials others. [::] takes IPv6 and IPv4. With tls:// both nodes prove their keys; "
-            "?key= and ?password= say who may connect.",
+            description="Where other nodes may connect to this one, as a list of URIs: tcp://host:port, and "
+            "such of tls, ws, wss and unix. Empty: nowhere; the node then only dials others. [::] takes IPv6 "
+            "and IPv4. With tls:// both nodes prove their keys; ?key= and ?password= say who may connect.",
             examples=[["tcp://[::]:4444", "tls://[::]:4445"]],
         ),
     ] = ()
     connect: Annotated[
         tuple[str, ...],
         Meta(
-            description="Nodes to stay connected to, as a list of URIs. Names are looked up at every try. "
-            "?key= behind one says whose public key the node must have.",
+            description="Nodes to stay connected to, as a list of URIs of the same kinds. Names are looked "
+            "up at every try. ?key= behind one says whose public key the node must have.",
             examples=[["tcp://peer.example.org:4444", "tcp://[2001:db8::1]:4444"]],
         ),
     ] = ()
