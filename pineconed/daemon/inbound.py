@@ -91,9 +91,8 @@ class Inbound:
         try:
             place, service = _SCHEMES[uri.scheme](uri, _Intake(uri, reception), reception)
             listener = Listener(place, reception.gate, service.serve, reception.events.out_of_order)
-            await listener.start()
+            await _start(listener, service)
         except ListenError as error:
-            await service.close()
             raise StartError(f"{uri.name}: {error}") from error
         self._open[uri.name] = _Open(uri, listener, service)
 
@@ -115,6 +114,14 @@ class Inbound:
             for uri, listener, _ in self._open.values()
             for address in listener.addresses
         ]
+
+
+async def _start(listener: Listener, service: Service) -> None:
+    try:
+        await listener.start()
+    except ListenError:
+        await service.close()
+        raise
 
 
 class _Intake:

@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 class _Connection(web.RequestHandler):
     """One accepted connection. `settled` is done once it is a WebSocket or has ended."""
 
-    __slots__ = ("carrier", "fault", "first", "remote", "settled", "visit")
+    __slots__ = ("begun", "carrier", "fault", "first", "remote", "settled", "visit")
 
     def __init__(self, server: web.Server, carrier: socket.socket, remote: str, visit: Visit) -> None:
         loop = asyncio.get_running_loop()
@@ -59,6 +59,7 @@ class _Connection(web.RequestHandler):
             lingering_time=0,
             auto_decompress=False,
         )
+        self.begun = False
         self.carrier = carrier
         self.remote = remote
         self.visit = visit
@@ -115,10 +116,12 @@ class WebSocketService:
 
     def serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
         """Let aiohttp have the socket until it is a WebSocket or has ended."""
-        task = asyncio.get_running_loop().create_task(self._attend(accepted, remote, visit))
+        connection = _Connection(self._server, accepted, remote, visit)
+        task = asyncio.get_running_loop().create_task(self._attend(connection))
         visit.give_way = partial(_cancel, task)
         self._early.add(task)
-        task.add_done_callback(self._early.discard)
+        # Not in the task: one that is cancelled before its first step would leave the socket behind.
+        task.add_done_callback(partial(self._decide, connection))
 
     async def close(self) -> None:
         """End what is no WebSocket yet."""
@@ -130,21 +133,24 @@ class WebSocketService:
 
     # ---------------------------------------------------------------- before the upgrade
 
-    async def _attend(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
-        connection = _Connection(self._server, accepted, remote, visit)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._until_settled(connection)
-            reason = connection.fault
-        except TimeoutError:
-            reason = TOO_SLOW
-        except asyncio.CancelledError:
+    async def _attend(self, connection: _Connection) -> None:
+        connection.begun = True
+        async with asyncio.timeout(PATIENCE):
+            await self._until_settled(connection)
+
+    def _decide(self, connection: _Connection, task: asyncio.Task[None]) -> None:
+        """The connection is a WebSocket now, or has ended."""
+        self._early.discard(task)
+        if not connection.begun:
+            connection.carrier.close()
+        if task.cancelled():
             reason = None if self._closing else GAVE_WAY
-        except OSError as error:
-            reason = _tls_failure(error)
+        else:
+            error = task.exception()
+            reason = connection.fault if error is None else _words(error)
         if reason is not None:
-            self._intake.fail(remote, visit, reason)
-        visit.closed()
+            self._intake.fail(connection.remote, connection.visit, reason)
+        connection.visit.closed()
 
     async def _until_settled(self, connection: _Connection) -> None:
         """Serve the connection until it is a WebSocket or has ended; end it if that is cancelled."""
@@ -232,6 +238,15 @@ def _foreign(first: bytes) -> str:
             return "it speaks TLS, which this listener does not have; its URI has to begin with ws://"
         case _:
             return "what it sent is no HTTP"
+
+
+def _words(error: BaseException) -> str:
+    """Why a connection came to nothing; a fault of ours is raised again."""
+    if isinstance(error, TimeoutError):
+        return TOO_SLOW
+    if isinstance(error, OSError):
+        return _tls_failure(error)
+    raise error
 
 
 def _tls_failure(error: OSError) -> str:

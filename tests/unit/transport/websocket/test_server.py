@@ -249,6 +249,27 @@ def test_a_crowd_that_says_nothing_gives_way() -> None:
 
 
 @LOOPS
+@pytest.mark.parametrize("way", ["gives way", "listener closes"])
+def test_who_goes_before_the_first_step_leaves_nothing(loop: Callable[[], Any], way: str) -> None:
+    async def check(front: Front) -> None:
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        visit = front.gate.admit("192.0.2.1")
+        assert visit is not None
+        front.service.serve(far, "192.0.2.1:1", visit)
+        if way == "gives way":
+            visit.give_way()
+            assert "gave way" in await front.failed()
+        else:
+            await front.service.close()
+        await until(lambda: far.fileno() == -1)
+        assert (front.gate.half_open, visit.over) == (0, True)
+        near.close()
+
+    with_front(check, loop=loop)
+
+
+@LOOPS
 def test_closing_ends_early_connections_and_leaves_streams(loop: Callable[[], Any]) -> None:
     async def check(front: Front) -> None:
         early = await guest(front, b"GET /")
