@@ -133,6 +133,15 @@ ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
     ),
     Endpoint(
         "GET",
+        "/v1/discovery",
+        "getDiscovery",
+        "LAN discovery: on which interfaces, and what came of it",
+        schema.NoParameters,
+        schema.Discovery,
+        AdminBackend.discovery,
+    ),
+    Endpoint(
+        "GET",
         "/v1/log-level",
         "getLogLevel",
         "How much the daemon logs",

@@ -21,6 +21,7 @@ from pineconed.admin.identifier import (
 from pineconed.admin.pinging import Pinger
 from pineconed.admin.rates import RateMeter, Sample
 from pineconed.admin.rows import (
+    discovery_row,
     down_row,
     peering_row,
     root_row,
@@ -29,7 +30,7 @@ from pineconed.admin.rows import (
     source_name,
     tree_row,
 )
-from pineconed.admin.sources import DialFacts, DriverSource, LogLevels, NodeSource, PeerList
+from pineconed.admin.sources import DialFacts, DriverSource, LanSource, LogLevels, NodeSource, PeerList
 from pineconed.clock import Now
 from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.overlay.snapshots import SessionPage
@@ -43,10 +44,10 @@ class AdminBackend:
     """Answers every call from the parts of the daemon that it is given.
 
     `clock` reads the moment that snapshots are taken at, `tun_name` is None on a pure router,
-    `listeners` tells the URIs that are listened on now.
+    `listeners` tells the URIs that are listened on now, `lan` is None without LAN discovery.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of the daemon)
         self,
         node: NodeSource,
         driver: DriverSource,
@@ -57,6 +58,7 @@ class AdminBackend:
         clock: Callable[[], Now],
         tun_name: str | None = None,
         listeners: Callable[[], Sequence[str]] = tuple,
+        lan: LanSource | None = None,
     ) -> None:
         self._node = node
         self._driver = driver
@@ -66,6 +68,7 @@ class AdminBackend:
         self._clock = clock
         self._tun_name = tun_name
         self._listeners = listeners
+        self._lan = lan
         self._rates = RateMeter()
         self._pinger = Pinger(node, driver, clock)
 
@@ -155,6 +158,10 @@ class AdminBackend:
             public_key=key.hex() if key is not None else None,
             key_prefix=target.prefix.hex(),
         )
+
+    def discovery(self, _: schema.NoParameters) -> schema.Discovery:
+        """LAN discovery: on which interfaces, and what came of it."""
+        return discovery_row(self._lan)
 
     def log_level(self, _: schema.NoParameters) -> schema.LogLevel:
         """The level in force."""

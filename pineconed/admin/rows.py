@@ -6,7 +6,7 @@ from typing import cast
 
 from pineconed.admin import schema
 from pineconed.admin.identifier import address_text
-from pineconed.admin.sources import DialFacts, StreamFacts
+from pineconed.admin.sources import DialFacts, LanSource, StreamFacts
 from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
@@ -115,6 +115,26 @@ def down_row(dial: DialFacts) -> schema.Peer:
         attempts=dial.attempts,
         next_try_seconds=max(dial.next_try_seconds, 0.0) if dial.next_try_seconds is not None else None,
     )
+
+
+def discovery_row(lan: LanSource | None) -> schema.Discovery:
+    """What LAN discovery does; None where it is switched off."""
+    if lan is None:
+        return schema.Discovery(enabled=False, interfaces=[], counters={})
+    rows = [
+        schema.LanInterface(
+            name=row.interface,
+            used=row.used,
+            reason=row.reason,
+            addresses=[str(address) for address in row.addresses],
+            beacons_sent=row.beacons_sent,
+            beacons_heard=row.beacons_heard,
+            peers=row.peers,
+            waiting=row.waiting,
+        )
+        for row in lan.snapshot()[: schema.MAX_ROWS]
+    ]
+    return schema.Discovery(enabled=True, interfaces=rows, counters=dict(sorted(lan.counters.items())))
 
 
 def tree_row(tree: TreeSnapshot) -> schema.Tree:

@@ -311,6 +311,29 @@ class RemovedPeers(Struct, frozen=True):
     removed: list[RemovedPeer]
 
 
+class LanInterface(Struct, frozen=True, kw_only=True):
+    """A network interface of this host, as LAN discovery sees it."""
+
+    name: str
+    used: Annotated[bool, Meta(description="Discovery takes part here.")]
+    reason: Annotated[
+        str | None, Meta(description="Why it is not used, or what goes wrong; null if all is well.")
+    ]
+    addresses: Annotated[list[str], Meta(description="Where beacons come from: one per IP version.")]
+    beacons_sent: Count
+    beacons_heard: Annotated[Count, Meta(description="Of other nodes, and whatever else came to the port.")]
+    peers: Annotated[Count, Meta(description="Nodes connected here by discovery.")]
+    waiting: Annotated[Count, Meta(description="Nodes that are heard here and not connected.")]
+
+
+class Discovery(Struct, frozen=True, kw_only=True):
+    """LAN discovery: on which interfaces, and what came of it."""
+
+    enabled: bool
+    interfaces: Annotated[list[LanInterface], Meta(description="All of this host, by index.")]
+    counters: Annotated[dict[str, Count], Meta(description="What became of beacons, dials and peerings.")]
+
+
 class LogLevel(Struct, frozen=True):
     """How much the daemon logs."""
 

@@ -5,7 +5,7 @@
 passes them in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from pineconed.admin.schema import LevelName
@@ -115,6 +115,53 @@ class PeerList(Protocol):
 
     def remove(self, uri: str) -> bool:
         """Dial it no longer, but leave its link alone; False if it is not in the list."""
+
+
+class LanFacts(Protocol):
+    """One network interface, as LAN discovery sees it."""
+
+    @property
+    def interface(self) -> str:
+        """Its name."""
+
+    @property
+    def used(self) -> bool:
+        """Whether discovery takes part there."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why not, or what goes wrong."""
+
+    @property
+    def addresses(self) -> Sequence[object]:
+        """Where beacons come from."""
+
+    @property
+    def beacons_sent(self) -> int:
+        """Since the interface is used."""
+
+    @property
+    def beacons_heard(self) -> int:
+        """The same."""
+
+    @property
+    def peers(self) -> int:
+        """Nodes that are connected there by discovery."""
+
+    @property
+    def waiting(self) -> int:
+        """Nodes that are heard and not connected."""
+
+
+class LanSource(Protocol):
+    """LAN discovery."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What became of beacons, dials and peerings."""
+
+    def snapshot(self) -> Sequence[LanFacts]:
+        """Every interface of this host."""
 
 
 class LogLevels(Protocol):

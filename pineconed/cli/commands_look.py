@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`status`, `peers`, `tree`, `snake`: what the node is and knows."""
+"""`status`, `peers`, `discovery`, `tree`, `snake`: what the node is and knows."""
 
 from collections.abc import Callable
 from functools import partial
 
 import click
 
-from pineconed.admin.schema import Peer, Snake, Status, Tree
+from pineconed.admin.schema import Discovery, Peer, Snake, Status, Tree
 from pineconed.cli.blocks import Block
 from pineconed.cli.explained import ExplainedCommand
 from pineconed.cli.output import on_terminal
 from pineconed.cli.settings import Settings, common_options
 from pineconed.cli.show import fetch_snake, peer_filter, show
+from pineconed.cli.view_discovery import discovery_blocks
 from pineconed.cli.view_peers import peers_long, peers_plain, peers_terminal
 from pineconed.cli.view_status import status_blocks
 from pineconed.cli.view_tree import snake_plain, snake_terminal, tree_plain, tree_terminal
@@ -68,6 +69,25 @@ def peers(settings: Settings, which: str | None, in_full: bool, state: str | Non
         drawn = peers_long if in_full else peers_terminal
         view = partial(drawn, selected=which is not None or state is not None)
     show(settings, answer, list[Peer], view)
+
+
+@click.command(
+    cls=ExplainedCommand,
+    examples=(
+        "pineconectl discovery",
+        "pineconectl discovery --json | jq '.interfaces[] | select(.used) | .name'",
+    ),
+)
+@common_options()
+@click.pass_obj
+def discovery(settings: Settings) -> None:
+    """Show how nodes on the local network are found: on which interfaces, and with what success.
+
+    Each node tells the others on its network of itself every two seconds, by a beacon. PEERS are those that
+    were connected because of it, OTHERS HEARD those that were not: not yet, not allowed, or in vain. Where
+    beacons go out and none come in, there is no other node, or something between drops UDP port 60606.
+    """
+    show(settings, settings.client().get("/v1/discovery"), Discovery, discovery_blocks)
 
 
 @click.command(

@@ -9,7 +9,7 @@ import click
 
 from pineconed import __version__
 from pineconed.cli.commands_change import add_peer, log_level, remove_peer
-from pineconed.cli.commands_look import peers, snake, status, tree
+from pineconed.cli.commands_look import discovery, peers, snake, status, tree
 from pineconed.cli.commands_make import genpassword
 from pineconed.cli.commands_name import address, routes, version
 from pineconed.cli.commands_session import ping, sessions
@@ -29,7 +29,7 @@ from pineconed.cli.settings import Settings, common_options
         "pineconectl peers --json | jq '.[].address'",
     ),
     sections={
-        "See what is": (status, peers, sessions, tree, snake),
+        "See what is": (status, peers, discovery, sessions, tree, snake),
         "Find out": (ping, routes, address, version),
         "Change": (add_peer, remove_peer, log_level),
         "Make": (genpassword,),

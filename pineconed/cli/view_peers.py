@@ -104,7 +104,7 @@ def _linked_row(peer: schema.Peer) -> list[Cell]:
         cell(peer.uri, peer.uri or peer.remote or NONE),
         cell(peer.direction),
         cell(_yes(peer.proven)),
-        cell(peer.type),
+        cell(peer.type, f"{peer.type} {peer.zone}" if peer.type == "multicast" else peer.type),
         cell(peer.uptime_seconds, duration_text(peer.uptime_seconds)),
         cell(peer.rtt_seconds, round_trip_text(peer.rtt_seconds)),
         cell(peer.rx_bytes_per_second, rate_text(peer.rx_bytes_per_second)),

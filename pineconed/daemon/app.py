@@ -5,6 +5,7 @@ key, locks       who we are, and that nobody else is
 TUN device       where this host's packets come and go
 node, driver     the protocol core, and what moves its bytes
 listeners        where others reach us
+LAN discovery    the nodes on the same network
 dialer           the configured peers
 admin server     what pineconectl talks to
 upkeep           once a second: dials that failed, lines left out of the log
@@ -27,11 +28,14 @@ from pineconed.daemon.errors import StartError
 from pineconed.daemon.event_log import EventLog
 from pineconed.daemon.identity import open_key
 from pineconed.daemon.inbound import Inbound, Reception
+from pineconed.daemon.lan import Lan
 from pineconed.daemon.lock import claim_socket, lock_key
 from pineconed.daemon.log_limiter import LogLimiter
 from pineconed.daemon.logs import LogLevels, write_line
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.daemon.time_source import read_now
+from pineconed.discovery.lan import LanDiscovery
+from pineconed.discovery.watcher import InterfaceWatcher
 from pineconed.node import Node
 from pineconed.overlay.address import address_of
 from pineconed.overlay.session.identity import Ed25519Identity
@@ -119,12 +123,14 @@ class Daemon:
         driver.subscribe(self._events.handle_event)
         driver.subscribe_sessions(self._events.handle_session_event)
         driver.start()
-        await self._open_listeners(node, driver, seed)
+        reception = self._make_reception(node, driver, seed)
+        await self._open_listeners(reception)
         if device is not None:
             driver.attach_tun(device, self._lose_tun)
+        lan = await self._open_lan(reception) if self._config.multicast.enabled else None
         dialer = self._open_dialer(driver, Connector(signer, self._pumps))
         if self._config.admin.enabled:
-            await self._open_admin(node, driver, dialer)
+            await self._open_admin(node, driver, dialer, lan)
         self._keep_up(node, dialer)
         self._announce(node)
         self._notifier.ready()
@@ -153,7 +159,7 @@ class Daemon:
             bare_ipv6=[parse_identifier(node).key for node in config.overlay.bare_ipv6],
         )
 
-    async def _open_listeners(self, node: Node, driver: Driver, seed: bytes) -> None:
+    def _make_reception(self, node: Node, driver: Driver, seed: bytes) -> Reception:
         peering = self._config.peering
         limits = AcceptLimits(
             half_open=peering.half_open,
@@ -172,9 +178,10 @@ class Daemon:
             self._events.crowded,
         )
         driver.subscribe(gate.handle_event)
-        inbound = self._inbound = Inbound(
-            Reception(node, driver, gate, self._events, self._pumps, _seconds, seed)
-        )
+        return Reception(node, driver, gate, self._events, self._pumps, _seconds, seed)
+
+    async def _open_listeners(self, reception: Reception) -> None:
+        inbound = self._inbound = Inbound(reception)
         self._parts.push_async_callback(inbound.close_all)
         for text in self._config.listen:
             await inbound.open(parse_listen_uri(text))
@@ -199,6 +206,18 @@ class Daemon:
             _log.debug("this kernel has no segmentation offload for UDP; those from 6.2 on have it")
         return device
 
+    async def _open_lan(self, reception: Reception) -> LanDiscovery:
+        from pineconed.discovery.netlink import scan_interfaces  # noqa: PLC0415 (pyroute2: 0.2 s)
+
+        lan = Lan(reception, self._config.multicast, self._tun_name)
+        self._parts.push_async_callback(lan.close)
+        discovery = await lan.open()
+        watcher = InterfaceWatcher(scan_interfaces)
+        self._parts.push_async_callback(watcher.close)
+        watcher.subscribe(discovery.handle_change)
+        await watcher.start()
+        return discovery
+
     def _open_dialer(self, driver: Driver, connector: Connector) -> Dialer:
         def attach(stream: Stream, options: LinkOptions) -> int:
             link = driver.attach(stream, options)
@@ -213,7 +232,7 @@ class Daemon:
             dialer.add(uri, self._loaded.connect_source)
         return dialer
 
-    async def _open_admin(self, node: Node, driver: Driver, dialer: Dialer) -> None:
+    async def _open_admin(self, node: Node, driver: Driver, dialer: Dialer, lan: LanDiscovery | None) -> None:
         from pineconed.admin.errors import AdminSocketError  # noqa: PLC0415
         from pineconed.admin.handlers import AdminBackend  # noqa: PLC0415
         from pineconed.admin.server import AdminServer  # noqa: PLC0415 (aiohttp: 0.3 s and 30 MB)
@@ -227,6 +246,7 @@ class Daemon:
             clock=read_now,
             tun_name=self._tun_name,
             listeners=self._listening,
+            lan=lan,
         )
         admin = self._config.admin
         server = AdminServer(backend, admin.socket, admin.mode_bits, admin.group_name)
@@ -278,7 +298,7 @@ class Daemon:
             admin=str(config.admin.socket) if config.admin.enabled else "none",
             config=str(self._loaded.source or "defaults"),
         )
-        if not config.listen and not config.connect:
+        if not (config.listen or config.connect or config.multicast.enabled):
             _log.warning(
                 "this node neither listens nor connects, so it is alone",
                 remedy="name a peer under connect, or add one with pineconectl add-peer",

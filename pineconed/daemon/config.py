@@ -13,6 +13,9 @@ from msgspec import Meta, Struct
 DEFAULT_CONFIG_PATH = Path("/etc/pineconed/pineconed.toml")
 """Read when no --config is given; may be missing."""
 
+DEFAULT_EXCLUDE = ("docker*", "veth*", "br-*", "virbr*", "lxc*", "cni*", "wg*", "tun*", "tap*")
+"""Interfaces on which LAN discovery has no business, unless the operator says so."""
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -252,6 +255,41 @@ class PeeringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 200
 
 
+class MulticastSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """LAN discovery: nodes on one network find each other by multicast beacons and peer by themselves."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Without it only the nodes in `connect` and those that connect here are peers."),
+    ] = True
+    beacon: Annotated[
+        bool,
+        Meta(
+            description="Tell other nodes on the network of this one, every 2 seconds, so that they connect."
+        ),
+    ] = True
+    listen: Annotated[
+        bool, Meta(description="Listen to the beacons of other nodes on the network, and connect to them.")
+    ] = True
+    include: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Names of the network interfaces to use; * stands for any letters. Empty: all that "
+            "`exclude` does not name. As soon as there are any, the default of `exclude` counts no longer.",
+            examples=[["eth*", "wlan0"]],
+            extra={"expected": 'a list of names in double quotes such as ["eth*"]'},
+        ),
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Names of network interfaces to leave out: by default those of containers, virtual "
+            "machines and VPNs. The node's own, loopback and point-to-point ones are left out anyway.",
+            extra={"expected": 'a list of names in double quotes such as ["docker*"]'},
+        ),
+    ] = DEFAULT_EXCLUDE
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration; `Config()` is what an empty file means."""
 
@@ -278,3 +316,4 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
     peering: PeeringSection = PeeringSection()
+    multicast: MulticastSection = MulticastSection()

@@ -2,6 +2,7 @@
 """From the plain data of a TOML file to a `Config`, with every mistake found in one go."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +18,7 @@ from pineconed.transport.uri import parse_listen_uri, parse_peer_uri, shown
 from pineconed.transport.uri_options import parse_key
 
 _MAX_SOCKET_PATH = 107  # bytes, as the kernel limits the name of a Unix socket
+_PATTERN = re.compile(r"[!-.0-~]{1,32}")
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
 Fields = dict[str, msgspec.structs.FieldInfo]
@@ -32,12 +34,23 @@ def _read_node(text: str) -> str:
         ) from error
 
 
+def _read_pattern(text: str) -> str:
+    """A pattern for the names of interfaces."""
+    if not _PATTERN.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no name of a network interface; write such as eth0 or eth* (see ip link)"
+        )
+    return text
+
+
 _ITEM_READERS: dict[KeyPath, Callable[[str], object]] = {
     ("listen",): lambda text: parse_listen_uri(text).name,
     ("connect",): lambda text: parse_peer_uri(text).name,
     ("overlay", "bare_ipv6"): _read_node,
     ("peering", "allowed_keys"): parse_key,
     ("peering", "blocked_keys"): parse_key,
+    ("multicast", "include"): _read_pattern,
+    ("multicast", "exclude"): _read_pattern,
 }
 """The lists, and what each reads an item with; two items are the same when they read as the same."""
 
@@ -191,6 +204,12 @@ def _check_together(config: Config) -> Iterator[Problem]:
         yield Problem(
             ("peering", "backoff_min"),
             f"{peering.backoff_min:g} is more than backoff_max ({peering.backoff_max:g}); swap or raise one",
+        )
+    multicast = config.multicast
+    if multicast.enabled and not (multicast.beacon or multicast.listen):
+        yield Problem(
+            ("multicast", "enabled"),
+            "with beacon and listen both false there is nothing to do; write enabled = false instead",
         )
     if len(bytes(config.admin.socket)) > _MAX_SOCKET_PATH:
         yield Problem(

@@ -31,6 +31,7 @@ _FLAGS = {
     "admin": "--admin-socket",
     "tun": "--tun",
     "log": "--log-level",
+    "multicast": "--no-multicast",
 }
 
 
@@ -60,6 +61,7 @@ class Overrides:
     admin_socket: str | None = None
     tun: str | None = None
     log_level: str | None = None
+    multicast: bool | None = None
 
     def as_data(self) -> dict[str, Any]:
         """The flags in the shape of a configuration file."""
@@ -76,6 +78,8 @@ class Overrides:
             data["tun"] = _switchable("name", self.tun, self.tun)
         if self.log_level is not None:
             data["log"] = {"level": self.log_level}
+        if self.multicast is not None:
+            data["multicast"] = {"enabled": self.multicast}
         return data
 
 

@@ -10,6 +10,9 @@ from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
 from pineconed.daemon.log_limiter import Level, LogLimiter
+from pineconed.discovery.interfaces import IpAddress
+from pineconed.discovery.policy import Dial
+from pineconed.discovery.segments import Segment
 from pineconed.overlay.address import address_of
 from pineconed.overlay.events import DialFailed, HandshakeRefused, OverlayEvent, SessionDown, SessionUp
 from pineconed.router.events import (
@@ -32,6 +35,7 @@ _ENDS_BURST = 5
 _NETWORK = "(network)"
 _SESSIONS = "(sessions)"
 _FAILED = "handshake failed"
+_DOUBLE = "another node on the network uses this node's key"
 _CROWDED = "connections come too fast and wait"
 _OUT_OF_ORDER = "cannot accept peers for now"
 
@@ -61,7 +65,9 @@ class EventLog:
         """A stream to `remote` is now this link; `source` is the address or network that it comes from."""
         fields = {"direction": options.direction.value, "remote": remote}
         if options.direction is Direction.OUTBOUND:
-            fields["uri"] = source = options.uri
+            fields["uri"] = options.uri
+        if options.configured:
+            source = options.uri
             self._connected.add(options.uri)
         self._links[link] = _Link(source, fields)
         self._link_line("debug", "connection opened", link)
@@ -99,6 +105,32 @@ class EventLog:
                 self._dial_failed(row)
         self._tries = tries
         self._connected &= tries.keys()
+
+    def lan_on(self, segment: Segment) -> None:
+        """LAN discovery takes part on this segment from now on."""
+        self._lan_line("info", "LAN discovery is on", segment)
+
+    def lan_off(self, segment: Segment) -> None:
+        """Its interface or address is gone."""
+        self._lan_line("info", "LAN discovery is off", segment)
+
+    def lan_failed(self, segment: Segment, reason: str) -> None:
+        """A socket cannot be opened, or beacons cannot be sent."""
+        self._lan_line("warning", "LAN discovery does not work", segment, reason=reason)
+
+    def lan_dial_failed(self, dial: Dial, reason: str) -> None:
+        """A node that sent beacons cannot be connected."""
+        known = {"key": dial.public_key.hex(), "reason": reason}
+        self._lan_line("info", "cannot connect to a neighbour", dial.segment, **known)
+
+    def lan_double(self, segment: Segment, source: IpAddress) -> None:
+        """Somebody else sends beacons with this node's own key."""
+        remedy = "if another host has a copy of this node's key file, make it a new one with pineconed genkey"
+        self._lan_line("warning", _DOUBLE, segment, source=str(source), remedy=remedy)
+
+    def _lan_line(self, level: Level, text: str, segment: Segment, **fields: Any) -> None:
+        known = {"interface": segment.interface, "address": str(segment.address)}
+        self._limiter.log(level, text, known | fields, cause=text, peer=segment.interface, burst=_ENDS_BURST)
 
     def handle_event(self, event: Event) -> None:
         """Log one event of the node, if it is worth a line."""

@@ -4,6 +4,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -90,21 +91,17 @@ _CONFIG = click.option(
     help="Unix socket for pineconectl, or none.",
 )
 @click.option("--tun", metavar="NAME", help="Name of the network interface, auto, or none to go without.")
+@click.option(
+    "--multicast/--no-multicast",
+    default=None,
+    help="Find the nodes on the local network and peer with them, or do not.  [default: do]",
+)
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.version_option(__version__, message="pineconed %(version)s")
 @click.pass_context
-def command(
-    context: click.Context,
-    config_file: Path | None,
-    listen: tuple[str, ...],
-    connect: tuple[str, ...],
-    key_file: Path | None,
-    admin_socket: str | None,
-    tun: str | None,
-    log_level: str | None,
-) -> None:
+def command(context: click.Context, /, config_file: Path | None, **flags: Any) -> None:
     """Run the daemon, unless there is a subcommand."""
-    overrides = Overrides(listen, connect, key_file, admin_socket, tun, log_level)
+    overrides = Overrides(**flags)
     context.obj = (config_file, overrides)
     if context.invoked_subcommand is None:
         _run(_load(config_file, overrides))

@@ -57,6 +57,8 @@ CALLS: list[tuple[str, str, bytes | None, int]] = [
     ("PUT", "/v1/log-level", b" " * 20_000, 413),
     ("GET", "/v1/version", None, 200),
     ("GET", "/v1/version?x=1", None, 400),
+    ("GET", "/v1/discovery", None, 200),
+    ("GET", "/v1/discovery?x=1", None, 400),
     ("GET", "/v1/openapi.json", None, 200),
     ("GET", "/v1/openapi.json?x=1", None, 400),
 ]

@@ -91,10 +91,12 @@ def lines() -> Iterator[Lines]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Loaded:
-    """Everything in the test's folder, no TUN device."""
+    """Everything in the test's folder, no TUN device, no LAN discovery."""
     path = tmp_path / "c.toml"
     path.write_text("")
-    flags = Overrides(key_file=tmp_path / "key", admin_socket=str(tmp_path / "sock"), tun="none")
+    flags = Overrides(
+        key_file=tmp_path / "key", admin_socket=str(tmp_path / "sock"), tun="none", multicast=False
+    )
     return load(path, flags)
 
 

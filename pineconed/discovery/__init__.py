@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LAN discovery: nodes on one network segment find each other by multicast beacons (protocol section 8).
+
+interfaces, netlink     which network interfaces and addresses this host has, and every change of them
+watcher                 every change of them
+segments                on which of them discovery takes part, by name, kind and address
+beacon, beacon_socket   what goes over the wire, and the sockets that carry it
+policy                  whom to dial, when, and which peerings are one too many; no I/O, no clock
+lan                     joins these, with streams and links that the daemon lends it
+"""

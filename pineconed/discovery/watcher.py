@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watches the network interfaces of this host for changes.
+
+One thread blocks on a netlink socket. Whatever that says, the thread lists everything anew: a message that
+was lost or that comes out of order can do no harm, and a list every ten seconds makes up for a kernel that
+says nothing. What changed is handed over to the loop.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from pineconed.discovery.interfaces import Interface, InterfaceChange, change_of
+
+RESCAN = 10.0
+"""Seconds after which the interfaces are listed anew although the kernel said nothing."""
+
+RETRY = 1.0
+"""Seconds after which they are listed anew when that failed."""
+
+SETTLE = 0.05
+"""Seconds to wait for what else the kernel has to say before its news are looked into."""
+
+REST = 10
+"""After listing, the thread rests this many times as long as that took; a host may have 1,000 interfaces."""
+
+_FIRST_SCAN = 5.0
+_GROUPS = 0x1 | 0x10 | 0x100
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
+
+_log = structlog.get_logger(__name__)
+
+
+class InterfaceWatcher:
+    """Tells its subscribers, in the loop, whenever an interface or address comes, changes or goes.
+
+    `scan` lists the interfaces; it runs in the watcher's thread and may block. When it fails with an OSError
+    the last list stands, the log tells once, and it is tried again.
+    """
+
+    def __init__(self, scan: Callable[[], tuple[Interface, ...]], rescan: float = RESCAN) -> None:
+        self._scan = scan
+        self._rescan = rescan
+        self._loop = asyncio.get_running_loop()
+        self._subscribers: list[Callable[[InterfaceChange], None]] = []
+        self._current: tuple[Interface, ...] = ()
+        self._failed = False
+        self._listed: asyncio.Future[None] = self._loop.create_future()
+        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._thread = threading.Thread(target=self._watch, name="interfaces", daemon=True)
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """All interfaces as last seen, by index; empty before `start`."""
+        return self._current
+
+    def subscribe(self, callback: Callable[[InterfaceChange], None]) -> None:
+        """Call this at every change; at once with all there is, if that is known already."""
+        self._subscribers.append(callback)
+        if self._current:
+            callback(change_of((), self._current))
+
+    async def start(self) -> None:
+        """Watch from now on; returns when the interfaces were listed once, or after 5 s without."""
+        self._thread.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._listed), _FIRST_SCAN)
+
+    async def close(self) -> None:
+        """End the thread. Nobody is told of anything after this."""
+        self._subscribers.clear()
+        os.close(self._stop_write)
+        if self._thread.ident is None:
+            os.close(self._stop_read)
+        else:
+            await asyncio.to_thread(self._thread.join, 1.0)
+
+    # ---------------------------------------------------------------- in the thread
+
+    def _watch(self) -> None:
+        news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        with news, contextlib.closing(_Stop(self._stop_read)) as stop:
+            news.setblocking(False)
+            news.bind((0, _GROUPS))
+            while not stop.asked:
+                began = time.monotonic()
+                listed = self._look()
+                stop.wait(REST * (time.monotonic() - began) if listed else RETRY)
+                if listed:
+                    stop.wait(self._rescan, news.fileno())
+                    stop.wait(SETTLE)
+                _drain(news)
+
+    def _look(self) -> bool:
+        """List the interfaces and hand the list over; whether that went well."""
+        found: tuple[Interface, ...] | OSError
+        try:
+            found = self._scan()
+        except OSError as error:
+            found = error
+        with contextlib.suppress(RuntimeError):  # the loop was closed while we looked
+            self._loop.call_soon_threadsafe(self._take, found)
+        return not isinstance(found, OSError)
+
+    # ---------------------------------------------------------------- in the loop
+
+    def _take(self, found: tuple[Interface, ...] | OSError) -> None:
+        if not self._listed.done():
+            self._listed.set_result(None)
+        failed = isinstance(found, OSError)
+        if failed and not self._failed:
+            _log.warning("cannot list the network interfaces", reason=str(found), retry_seconds=RETRY)
+        self._failed = failed
+        if not isinstance(found, OSError) and found != self._current:
+            change = change_of(self._current, found)
+            self._current = found
+            for callback in list(self._subscribers):
+                callback(change)
+
+
+class _Stop:
+    """The end of a pipe that is readable when the thread has to end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.asked = False
+
+    def wait(self, seconds: float, also: int | None = None) -> None:
+        """Wait so long, or until the thread has to end, or until this other descriptor is readable."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if also is not None:
+            poll.register(also, select.POLLIN)
+        if not self.asked:
+            self.asked = any(ready == self._descriptor for ready, _ in poll.poll(seconds * 1000))
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _drain(news: socket.socket) -> None:
+    """Throw away what the kernel said; that it said too much (ENOBUFS) is no matter either."""
+    while True:
+        try:
+            news.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue
