@@ -44,7 +44,7 @@ class Daemon:
         folder.mkdir(exist_ok=True)
         self.socket = folder / "admin.sock"
         self.key = folder / "node.key"
-        argv = ["--config", str(folder / "pineconed.toml"), "--tun", "none"]
+        argv = ["--config", str(folder / "pineconed.toml"), "--tun", "none", "--no-multicast"]
         argv += ["--key-file", str(self.key), "--admin-socket", str(self.socket), *options]
         (folder / "pineconed.toml").touch()
         command = [*WITHOUT_PRIVILEGES, sys.executable, *program, *argv]

@@ -52,7 +52,7 @@ def seed_with_prefix(prefix: str, rank: int = 0) -> bytes:
 
 
 class Pineconed:
-    """One `pineconed` of ours."""
+    """One `pineconed` of ours; it looks for nobody on its network unless `options` say `--multicast`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Pineconed:
             argv += ["--listen", with_scheme(uri)]
         for uri in connect:
             argv += ["--connect", with_scheme(uri)]
-        argv += ["--tun", tun, "--log-level", log_level, *options]
+        argv += ["--tun", tun, "--log-level", log_level, "--no-multicast", *options]
         return self.host.start("pineconed", *argv)
 
     @staticmethod
