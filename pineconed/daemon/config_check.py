@@ -208,7 +208,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
     multicast = config.multicast
     if multicast.enabled and not (multicast.beacon or multicast.listen):
         yield Problem(
-            ("multicast", "enabled"),
+            ("multicast", "listen"),
             "with beacon and listen both false there is nothing to do; write enabled = false instead",
         )
     if len(bytes(config.admin.socket)) > _MAX_SOCKET_PATH:

@@ -196,14 +196,16 @@ class Namespace:
         self.processes.append(process)
         return process
 
-    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def open_socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
+    ) -> socket.socket:
         """Make a socket that lives in this namespace (a socket stays where it was made)."""
         made: list[socket.socket | OSError] = []
 
         def make() -> None:
             try:
                 enter_network(self.path)
-                made.append(socket.socket(family, kind))
+                made.append(socket.socket(family, kind, protocol))
             except OSError as error:
                 made.append(error)
 

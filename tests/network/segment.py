@@ -33,7 +33,7 @@ def plug(
             host.run("ip", "address", "add", f"{network}.{number}/24", "dev", device)
         host.run("ip", "link", "set", device, "up")
         if "4" in versions:
-            host.run("ip", "route", "add", "224.0.0.0/4", "dev", device)
+            host.run("ip", "route", "append", "224.0.0.0/4", "dev", device)
     return middle
 
 
@@ -48,9 +48,13 @@ class Beaconer:
     def __init__(self, host: Namespace, address: str) -> None:
         self._plain = host.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._plain.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
-        self._raw = host.open_socket(socket.AF_INET, socket.SOCK_RAW)
+        self._raw = host.open_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self._raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
         self._raw.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
+
+    def close(self) -> None:
+        self._plain.close()
+        self._raw.close()
 
     def send(self, datagram: bytes) -> None:
         self._plain.sendto(datagram, (GROUP4, GROUP_PORT))

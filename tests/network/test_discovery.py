@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """LAN discovery between real hosts on a segment, among them the reference, and with somebody who forges."""
 
-import contextlib
 import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -196,17 +196,22 @@ class TestInterfaces:
                 node.process.stop()
 
 
+Scene = tuple[list[Pineconed], Beaconer, Namespace]
+
+
 class TestForgers:
-    @staticmethod
-    def pair(lab: Lab) -> tuple[list[Pineconed], Beaconer, Namespace]:
+    @pytest.fixture
+    def scene(self, lab: Lab) -> Iterator[Scene]:
+        """Two nodes that are peers, somebody who sends beacons, and the host of that."""
         hosts = lab.hosts("h0 h1 bad")
         plug(lab, hosts, "4")
         nodes = start_all(hosts[:2])
         wait_for_each_other(nodes)
-        return nodes, Beaconer(hosts[2], f"{NETWORK}.3"), hosts[2]
+        with closing(Beaconer(hosts[2], f"{NETWORK}.3")) as bad:
+            yield nodes, bad, hosts[2]
 
-    def test_what_is_no_beacon(self, lab: Lab) -> None:
-        nodes, bad, _ = self.pair(lab)
+    def test_what_is_no_beacon(self, scene: Scene) -> None:
+        nodes, bad, _ = scene
         before = [links(node) for node in nodes]
         target = nodes[0]
         for datagram in (
@@ -227,9 +232,9 @@ class TestForgers:
         assert [links(node) for node in nodes] == before
         assert "uses this node's key" in target.process.text()
 
-    def test_another_key_and_a_port_of_something_else(self, lab: Lab) -> None:
+    def test_another_key_and_a_port_of_something_else(self, scene: Scene) -> None:
         """A node of ours answers with its own key, and something that is no node with its own words."""
-        nodes, bad, place = self.pair(lab)
+        nodes, bad, place = scene
         target = nodes[0]
         other = Pineconed(place, tun="none", seed=seed_with_prefix("05")).wait_ready()
         for _ in range(5):
@@ -239,40 +244,40 @@ class TestForgers:
         assert other.public_key.hex() not in found(target)
         assert STRANGER.hex() not in found(target)
         assert "another node answered" in target.process.text() or "key" in target.process.text()
-        listener = place.open_socket()
-        listener.bind((f"{NETWORK}.3", 2222))
-        listener.listen()
         failed = count(target, "dials_failed")
-        bad.send(beacon(STRANGER, 2222))
-        taken, _ = listener.accept()
-        taken.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n" * 10)
-        wait_until(lambda: count(target, "dials_failed") > failed, 12, "the end of that")
-        taken.close()
+        with place.open_socket() as listener:
+            listener.bind((f"{NETWORK}.3", 2222))
+            listener.listen()
+            listener.settimeout(10)
+            bad.send(beacon(STRANGER, 2222))
+            taken, _ = listener.accept()
+            with taken:
+                taken.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n" * 10)
+                wait_until(lambda: count(target, "dials_failed") > failed, 12, "the end of that")
 
     def test_nobody_can_have_us_pester_a_third_party(self, lab: Lab) -> None:
         """Beacons in a victim's name, each with another key and port, ten a second."""
         hosts = lab.hosts("h0 victim bad")
         plug(lab, hosts, "4")
         node = start(hosts[0]).wait_ready()
-        bad = Beaconer(hosts[2], f"{NETWORK}.3")
         taken = 0
-        listener = hosts[1].open_socket()
-        listener.bind((f"{NETWORK}.2", 80))
-        listener.listen(100)
-        listener.settimeout(0.1)
-        began = time.monotonic()
-        while time.monotonic() - began < 15:
-            bad.send_as(f"{NETWORK}.2", beacon(os.urandom(31) + b"\xff", 80))
-            with contextlib.suppress(TimeoutError):
-                listener.accept()[0].close()
-                taken += 1
+        with closing(Beaconer(hosts[2], f"{NETWORK}.3")) as bad, hosts[1].open_socket() as listener:
+            listener.bind((f"{NETWORK}.2", 80))
+            listener.listen(100)
+            listener.settimeout(0.1)
+            began = time.monotonic()
+            while time.monotonic() - began < 15:
+                bad.send_as(f"{NETWORK}.2", beacon(b"\xff" + os.urandom(31), 80))
+                with suppress(TimeoutError):
+                    listener.accept()[0].close()
+                    taken += 1
         print(f"{taken} connections in 15 s")
         assert 1 <= taken <= 3 + 15 / 5 + 1
         assert count(node, "dials") == taken
 
-    def test_a_flood_of_invented_keys(self, lab: Lab) -> None:
+    def test_a_flood_of_invented_keys(self, lab: Lab, scene: Scene) -> None:
         """Ten thousand a second cost a bounded part of a processor and no memory; a newcomer is found."""
-        nodes, bad, _ = self.pair(lab)
+        nodes, bad, _ = scene
         target = nodes[0]
         late = lab.host("late")
         bridge = next(host for host in lab.namespaces if host.label == "bridge")
@@ -304,7 +309,7 @@ def flood(bad: Beaconer, seconds: float) -> tuple[int, float]:
     sent, began = 0, time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:
         while sent < elapsed * 10_000:
-            bad.send(beacon(os.urandom(32), 7))
+            bad.send(beacon(b"\xff" + os.urandom(31), 7))
             sent += 1
         time.sleep(0.002)
     return sent, time.monotonic() - began

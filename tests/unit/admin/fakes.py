@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from pineconed.admin.handlers import AdminBackend
@@ -14,6 +15,7 @@ from pineconed.admin.schema import LevelName
 from pineconed.admin.server import AdminServer
 from pineconed.clock import Now
 from pineconed.dataplane.forward import SendResult
+from pineconed.discovery.lan import LanSnapshot
 from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
 from pineconed.overlay.address import address_of
 from pineconed.overlay.events import EchoAnswered, OverlayEvent
@@ -263,6 +265,23 @@ class FakeLogLevels:
 
 
 @dataclass
+class FakeLan:
+    rows: list[LanSnapshot] = field(
+        default_factory=lambda: [
+            LanSnapshot("lo", False, "it leads to this host", (), 0, 0, 0, 0),
+            LanSnapshot(
+                "eth0", True, None, (ip_address("fe80::1"), ip_address("192.0.2.1")), 3000, 6000, 2, 1
+            ),
+            LanSnapshot("eth1", True, "No buffer space available", (ip_address("fe80::2"),), 7, 0, 0, 0),
+        ]
+    )
+    counters: dict[str, int] = field(default_factory=lambda: {"dials": 3, "beacons_heard": 6000, "floods": 0})
+
+    def snapshot(self) -> list[LanSnapshot]:
+        return self.rows
+
+
+@dataclass
 class World:
     """All the fakes, and a backend over them with a clock that a test moves."""
 
@@ -272,6 +291,7 @@ class World:
     log_levels: FakeLogLevels = field(default_factory=FakeLogLevels)
     seconds: float = 5000.0
     tun_name: str | None = "pine0"
+    lan: FakeLan | None = field(default_factory=FakeLan)
 
     def backend(self) -> AdminBackend:
         """A new backend over the fakes."""
@@ -284,6 +304,7 @@ class World:
             clock=lambda: Now(self.seconds, 1_760_000_000_000),
             tun_name=self.tun_name,
             listeners=lambda: ["tcp://[::]:4444"],
+            lan=self.lan,
         )
 
 

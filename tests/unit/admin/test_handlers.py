@@ -251,6 +251,23 @@ def test_the_key_of_an_unknown_address_is_known_in_part(backend: AdminBackend) -
     assert (answer.public_key, answer.key_prefix) == (None, "abcdef" + "0" * 22 + "01")
 
 
+def test_discovery_tells_of_every_interface(backend: AdminBackend) -> None:
+    discovery = backend.discovery(schema.NoParameters())
+    assert [(row.name, row.used) for row in discovery.interfaces] == [
+        ("lo", False),
+        ("eth0", True),
+        ("eth1", True),
+    ]
+    assert discovery.interfaces[1].addresses == ["fe80::1", "192.0.2.1"]
+    assert discovery.counters == {"beacons_heard": 6000, "dials": 3, "floods": 0}
+
+
+def test_discovery_that_is_off(world: World) -> None:
+    world.lan = None
+    discovery = world.backend().discovery(schema.NoParameters())
+    assert (discovery.enabled, discovery.interfaces, discovery.counters) == (False, [], {})
+
+
 def test_the_address_of_a_key(backend: AdminBackend) -> None:
     answer = backend.address(schema.AddressQuery(key(0x77).hex()))
     assert (answer.address, answer.public_key) == (address_text(key(0x77)), key(0x77).hex())

@@ -13,6 +13,7 @@ from pineconed.admin.identifier import address_text
 from pineconed.cli.blocks import Block, Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
 from pineconed.cli.fitting import GAP, fit
 from pineconed.cli.terminal import terminal_text
+from pineconed.cli.view_discovery import discovery_blocks
 from pineconed.cli.view_peers import peers_long, peers_terminal
 from pineconed.cli.view_sessions import sessions_long, sessions_terminal
 from pineconed.cli.view_status import route_blocks, status_blocks
@@ -169,6 +170,8 @@ def views() -> dict[str, list[Block]]:
         "peers-long": peers_long([peers[0], peers[-1]]),
         "sessions": sessions_terminal(backend.sessions(schema.SessionsQuery())),
         "sessions-long": sessions_long(backend.sessions(schema.SessionsQuery(limit=3))),
+        "discovery": discovery_blocks(backend.discovery(nothing)),
+        "discovery-off": discovery_blocks(schema.Discovery(enabled=False, interfaces=[], counters={})),
         "tree": tree_terminal(backend.tree(nothing)),
         "snake": snake_terminal(backend.snake(schema.SnakeQuery(limit=2))),
         "route": route_blocks(backend.route(schema.RouteQuery(CHILD_KEY.hex()))),

@@ -130,6 +130,20 @@ def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, 
             "2: peering.backoff_max: expected a number from 0.1 to 86400, found NaN",
         ),
         (
+            "[multicast]\nbeacon = false\nlisten = false",
+            "3: multicast.listen: with beacon and listen both false there is nothing to do; write enabled = "
+            "false instead",
+        ),
+        (
+            '[multicast]\ninclude = ["eth0", "eth 1"]',
+            "2: multicast.include: 'eth 1' is no name of a network interface; write such as eth0 or "
+            "eth* (see ip link)",
+        ),
+        (
+            '[multicast]\nexclude = "eth0"',
+            '2: multicast.exclude: expected a list of names in double quotes such as ["docker*"], found "eth0"',
+        ),
+        (
             "[peering]\nbackoff_min = 61",
             "2: peering.backoff_min: 61 is more than backoff_max (60); swap or raise one",
         ),
@@ -332,6 +346,14 @@ def test_without_flags_the_file_counts(file: Path) -> None:
     loaded = load(file, NO_FLAGS)
     assert (loaded.config.listen, loaded.config.tun.name) == (("a:1", "b:2"), "file0")
     assert loaded.connect_source == "file"
+
+
+@pytest.mark.parametrize("multicast", [True, False])
+def test_discovery_is_switched_by_a_flag(tmp_path: Path, multicast: bool) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(f"[multicast]\nenabled = {str(not multicast).lower()}")
+    assert load(path, NO_FLAGS).config.multicast.enabled is not multicast
+    assert load(path, Overrides(multicast=multicast)).config.multicast.enabled is multicast
 
 
 def test_paths_in_flags_start_at_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of the node's life reaches the log, and in which words."""
 
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
 
 from pineconed.daemon.event_log import EventLog
 from pineconed.daemon.log_limiter import LINES_PER_CAUSE, WINDOW, Level, LogLimiter
+from pineconed.discovery.policy import Dial
+from pineconed.discovery.segments import Segment
 from pineconed.overlay.address import address_of
 from pineconed.overlay.events import DialFailed, EchoAnswered, HandshakeRefused, SessionDown, SessionUp
 from pineconed.router.events import (
@@ -162,6 +165,38 @@ def test_nothing_is_remembered_of_links_that_are_gone(desk: Desk) -> None:
         desk.log.handle_event(LinkDown(link, None, None, "x"))
     assert not desk.log._links
     assert not desk.log._at_fault
+
+
+def test_what_discovery_does_is_told_per_interface(desk: Desk) -> None:
+    address = IPv6Address("fe80::1")
+    eth0, eth1 = (Segment(f"eth{at}", at, 6, address, frozenset({address})) for at in (0, 1))
+    place = {"interface": "eth0", "address": "fe80::1"}
+    desk.log.lan_on(eth0)
+    desk.log.lan_failed(eth0, "no")
+    desk.log.lan_double(eth0, IPv6Address("fe80::2"))
+    desk.log.lan_off(eth0)
+    told = desk.told()
+    assert [(level, text) for level, text, _ in told] == [
+        ("info", "LAN discovery is on"),
+        ("warning", "LAN discovery does not work"),
+        ("warning", "another node on the network uses this node's key"),
+        ("info", "LAN discovery is off"),
+    ]
+    assert all(fields.items() >= place.items() for _, _, fields in told)
+    for number in range(1000):
+        for segment in (eth0, eth1):
+            dial = Dial(number.to_bytes(32), segment, IPv6Address(number), 7)
+            desk.log.lan_dial_failed(dial, "nobody there")
+    assert len(desk.told()) == 2 * 5
+
+
+def test_neighbours_share_their_lines_whatever_port_they_name(desk: Desk) -> None:
+    for link in range(100):
+        uri = f"tcp://[fe80::2%eth0]:{link}"
+        options = LinkOptions(PeerType.MULTICAST, "eth0", uri, Direction.OUTBOUND)
+        desk.log.opened(link, f"[fe80::2%eth0]:{link}", "fe80::2%eth0", options)
+        desk.log.handle_event(LinkDown(link, None, None, "refused"))
+    assert len(desk.told()) == 5
 
 
 def test_an_unknown_link_does_no_harm(desk: Desk) -> None:
