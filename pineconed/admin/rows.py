@@ -118,8 +118,8 @@ def down_row(dial: DialFacts) -> schema.Peer:
 
 
 def discovery_row(lan: LanSource | None) -> schema.Discovery:
-    """What LAN discovery does; None where it is switched off."""
-    if lan is None:
+    """What LAN discovery does; None where there is none."""
+    if lan is None or not lan.enabled:
         return schema.Discovery(enabled=False, interfaces=[], counters={})
     rows = [
         schema.LanInterface(

@@ -157,6 +157,10 @@ class LanSource(Protocol):
     """LAN discovery."""
 
     @property
+    def enabled(self) -> bool:
+        """Whether it is switched on."""
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """What became of beacons, dials and peerings."""
 

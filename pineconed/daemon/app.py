@@ -127,7 +127,7 @@ class Daemon:
         await self._open_listeners(reception)
         if device is not None:
             driver.attach_tun(device, self._lose_tun)
-        lan = await self._open_lan(reception) if self._config.multicast.enabled else None
+        lan = await self._open_lan(reception)
         dialer = self._open_dialer(driver, Connector(signer, self._pumps))
         if self._config.admin.enabled:
             await self._open_admin(node, driver, dialer, lan)
@@ -209,14 +209,14 @@ class Daemon:
     async def _open_lan(self, reception: Reception) -> LanDiscovery:
         from pineconed.discovery.netlink import scan_interfaces  # noqa: PLC0415 (pyroute2: 0.2 s)
 
-        lan = Lan(reception, self._config.multicast, self._tun_name)
+        lan = Lan(reception, self._tun_name)
         self._parts.push_async_callback(lan.close)
-        discovery = await lan.open()
         watcher = InterfaceWatcher(scan_interfaces)
         self._parts.push_async_callback(watcher.close)
-        watcher.subscribe(discovery.handle_change)
+        watcher.subscribe(lan.discovery.handle_change)
         await watcher.start()
-        return discovery
+        await lan.apply(self._config.multicast)
+        return lan.discovery
 
     def _open_dialer(self, driver: Driver, connector: Connector) -> Dialer:
         def attach(stream: Stream, options: LinkOptions) -> int:
@@ -232,7 +232,7 @@ class Daemon:
             dialer.add(uri, self._loaded.connect_source)
         return dialer
 
-    async def _open_admin(self, node: Node, driver: Driver, dialer: Dialer, lan: LanDiscovery | None) -> None:
+    async def _open_admin(self, node: Node, driver: Driver, dialer: Dialer, lan: LanDiscovery) -> None:
         from pineconed.admin.errors import AdminSocketError  # noqa: PLC0415
         from pineconed.admin.handlers import AdminBackend  # noqa: PLC0415
         from pineconed.admin.server import AdminServer  # noqa: PLC0415 (aiohttp: 0.3 s and 30 MB)

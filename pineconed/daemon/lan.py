@@ -28,43 +28,49 @@ FROM_ELSEWHERE = "it came by no network on which LAN discovery is on; other peer
 
 
 class Lan:
-    """Discovery and its listener."""
+    """Discovery, switched off at first, and its listener. `own_device` is the node's own interface."""
 
-    def __init__(self, reception: Reception, section: MulticastSection, own_device: str | None) -> None:
+    def __init__(self, reception: Reception, own_device: str | None) -> None:
         self._reception = reception
-        self._section = section
         self._own_device = own_device
         self._listener: Listener | None = None
-        self._discovery: LanDiscovery | None = None
-
-    async def open(self) -> LanDiscovery:
-        """Listen, if others are to be told of it, and be ready to follow the interfaces.
-
-        StartError when there is no port to listen on.
-        """
-        port = await self._listen() if self._section.beacon else None
-        reception = self._reception
         own_key = reception.node.public_key
-        self._discovery = LanDiscovery(
+        self.discovery = LanDiscovery(
             DiscoveryPolicy(own_key, self._is_welcome),
             own_key,
-            LanSettings(port, self._section.listen, choice(self._section, self._own_device)),
+            LanSettings(None, on=False),
             self,
             reception.events,
             reception.clock,
         )
-        reception.driver.subscribe(self._discovery.handle_event)
-        return self._discovery
+        reception.driver.subscribe(self.discovery.handle_event)
+
+    async def apply(self, section: MulticastSection) -> None:
+        """Do what the configuration says from now on; may be called again when that changes.
+
+        StartError when there is no port to listen on.
+        """
+        port = await self._listen() if section.enabled and section.beacon else None
+        if port is None:
+            await self._stop_listening()
+        self.discovery.apply(
+            LanSettings(port, section.enabled, section.listen, choice(section, self._own_device))
+        )
 
     async def close(self) -> None:
         """Find nobody any more, and be found by nobody."""
+        await self._stop_listening()
+        await self.discovery.close()
+
+    async def _stop_listening(self) -> None:
         if self._listener is not None:
             await self._listener.close()
-        if self._discovery is not None:
-            await self._discovery.close()
+        self._listener = None
 
     async def _listen(self) -> int:
         """Take peerings on a port of the kernel's choice; where there is no IPv6, for IPv4 only."""
+        if self._listener is not None:
+            return _port_of(self._listener)
         try:
             return await self._listen_at("::")
         except ListenError:
@@ -79,14 +85,14 @@ class Lan:
         listener = Listener(_LanPlace(host, 0), reception.gate, self._serve, reception.events.out_of_order)
         await listener.start()
         self._listener = listener
-        return int(listener.address.rpartition(":")[2])
+        return _port_of(listener)
 
     def _serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
         """Take a call from a segment, and refuse those from elsewhere: the overlay, other networks."""
-        reception, discovery = self._reception, self._discovery
+        reception, discovery = self._reception, self.discovery
         call = _ends(accepted)
-        segment = discovery.segment_of(*call) if discovery and call else None
-        if discovery is None or call is None or segment is None:
+        segment = discovery.segment_of(*call) if call else None
+        if call is None or segment is None:
             with contextlib.suppress(OSError):
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             accepted.close()
@@ -147,6 +153,10 @@ def _options(
     zone: str, uri: str, direction: Direction, allowed_keys: frozenset[bytes] = frozenset()
 ) -> LinkOptions:
     return LinkOptions(PeerType.MULTICAST, zone, uri, direction, allowed_keys=allowed_keys)
+
+
+def _port_of(listener: Listener) -> int:
+    return int(listener.address.rpartition(":")[2])
 
 
 class _Ends(NamedTuple):

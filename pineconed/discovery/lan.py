@@ -15,7 +15,7 @@ from asyncio_dgram import TransportClosed
 
 from pineconed.discovery.beacon import INTERVAL, Beacon, encode_beacon
 from pineconed.discovery.beacon_socket import BeaconSocket
-from pineconed.discovery.interfaces import InterfaceChange, IpAddress
+from pineconed.discovery.interfaces import Interface, InterfaceChange, IpAddress
 from pineconed.discovery.policy import Closing, Dial, DiscoveryPolicy
 from pineconed.discovery.segments import Choice, Found, Segment, judge
 from pineconed.rate import TokenBucket
@@ -101,10 +101,11 @@ class LanSnapshot:
 class LanSettings:
     """What the operator wants.
 
-    `port` is what beacons announce, None for no beacons; `listen` is to those of others.
+    `port` is what beacons announce, None for no beacons; `listen` is to those of others. Not `on`: neither.
     """
 
     port: int | None
+    on: bool = True
     listen: bool = True
     choice: Choice = field(default_factory=Choice)
 
@@ -122,12 +123,13 @@ class LanDiscovery:
         clock: Callable[[], float],
     ) -> None:
         self._policy = policy
+        self._own_key = own_key
         self._settings = settings
-        self._beacon = encode_beacon(Beacon(own_key, settings.port or 0))
         self._linker = linker
         self._reporter = reporter
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._interfaces: tuple[Interface, ...] = ()
         self._found: tuple[Found, ...] = ()
         self._served: dict[Segment, _Served] = {}
         self._dials: set[asyncio.Task[None]] = set()
@@ -145,7 +147,19 @@ class LanDiscovery:
 
     def handle_change(self, change: InterfaceChange) -> None:
         """Follow the interfaces: the argument for `InterfaceWatcher.subscribe`."""
-        self._found = judge(change.interfaces, self._settings.choice)
+        self._interfaces = change.interfaces
+        self._follow()
+
+    def apply(self, settings: LanSettings) -> None:
+        """Go on with other settings. Peerings on interfaces that are no longer used end."""
+        self._settings = settings
+        for served in self._served.values():
+            served.task.cancel()
+        self._served.clear()
+        self._follow()
+
+    def _follow(self) -> None:
+        self._found = judge(self._interfaces, self._settings.choice) if self._settings.on else ()
         segments = [segment for found in self._found for segment in found.segments]
         for segment in [segment for segment in self._served if segment not in segments]:
             served = self._served.pop(segment)
@@ -209,9 +223,10 @@ class LanDiscovery:
             opened.close()
 
     async def _speak(self, segment: Segment, served: _Served, opened: BeaconSocket) -> None:
-        while self._settings.port is not None:
+        port = self._settings.port
+        while port is not None:
             try:
-                await opened.send(self._beacon)
+                await opened.send(encode_beacon(Beacon(self._own_key, port)))
                 served.sent += 1
             except OSError as error:
                 self._fail(segment, served, error)
@@ -272,6 +287,11 @@ class LanDiscovery:
             self._policy.sweep(self._clock())
 
     # ---------------------------------------------------------------- looking
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the operator wants any of it."""
+        return self._settings.on
 
     @property
     def counters(self) -> Counter[str]:

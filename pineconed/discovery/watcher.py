@@ -85,18 +85,26 @@ class InterfaceWatcher:
     # ---------------------------------------------------------------- in the thread
 
     def _watch(self) -> None:
-        news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        with news, contextlib.closing(_Stop(self._stop_read)) as stop:
-            news.setblocking(False)
-            news.bind((0, _GROUPS))
-            while not stop.asked:
-                began = time.monotonic()
-                listed = self._look()
-                stop.wait(REST * (time.monotonic() - began) if listed else RETRY)
-                if listed:
-                    stop.wait(self._rescan, news.fileno())
-                    stop.wait(SETTLE)
-                _drain(news)
+        with contextlib.closing(_Stop(self._stop_read)) as stop:
+            try:
+                news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            except OSError as error:  # a sandbox; listing them would fail too
+                self._hand_over(error)
+            else:
+                with news:
+                    self._follow(news, stop)
+
+    def _follow(self, news: socket.socket, stop: "_Stop") -> None:
+        news.setblocking(False)
+        news.bind((0, _GROUPS))
+        while not stop.asked:
+            began = time.monotonic()
+            listed = self._look()
+            stop.wait(REST * (time.monotonic() - began) if listed else RETRY)
+            if listed:
+                stop.wait(self._rescan, news.fileno())
+                stop.wait(SETTLE)
+            _drain(news)
 
     def _look(self) -> bool:
         """List the interfaces and hand the list over; whether that went well."""
@@ -105,9 +113,12 @@ class InterfaceWatcher:
             found = self._scan()
         except OSError as error:
             found = error
+        self._hand_over(found)
+        return not isinstance(found, OSError)
+
+    def _hand_over(self, found: tuple[Interface, ...] | OSError) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed while we looked
             self._loop.call_soon_threadsafe(self._take, found)
-        return not isinstance(found, OSError)
 
     # ---------------------------------------------------------------- in the loop
 

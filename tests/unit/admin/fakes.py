@@ -277,6 +277,8 @@ class FakeLan:
     )
     counters: dict[str, int] = field(default_factory=lambda: {"dials": 3, "beacons_heard": 6000, "floods": 0})
 
+    enabled: bool = True
+
     def snapshot(self) -> list[LanSnapshot]:
         return self.rows
 

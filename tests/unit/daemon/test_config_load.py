@@ -131,17 +131,24 @@ def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, 
         ),
         (
             "[multicast]\nbeacon = false\nlisten = false",
-            "3: multicast.listen: with beacon and listen both false there is nothing to do; write enabled = "
-            "false instead",
+            (
+                "3: multicast.listen: with beacon and listen both false there is nothing to do; "
+                "write enabled = false instead"
+            ),
         ),
         (
             '[multicast]\ninclude = ["eth0", "eth 1"]',
-            "2: multicast.include: 'eth 1' is no name of a network interface; write such as eth0 or "
-            "eth* (see ip link)",
+            (
+                "2: multicast.include: 'eth 1' is no name of a network interface; "
+                "write such as eth0 or eth* (see ip link)"
+            ),
         ),
         (
             '[multicast]\nexclude = "eth0"',
-            '2: multicast.exclude: expected a list of names in double quotes such as ["docker*"], found "eth0"',
+            (
+                "2: multicast.exclude: expected a list of names in double quotes "
+                'such as ["docker*"], found "eth0"'
+            ),
         ),
         (
             "[peering]\nbackoff_min = 61",
