@@ -111,7 +111,7 @@ class EventLog:
         self._lan_line("info", "LAN discovery is on", segment)
 
     def lan_off(self, segment: Segment) -> None:
-        """Its interface or address is gone."""
+        """It no longer does: its interface or address is gone, or it is no longer wanted."""
         self._lan_line("info", "LAN discovery is off", segment)
 
     def lan_failed(self, segment: Segment, reason: str) -> None:

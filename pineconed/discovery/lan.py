@@ -52,7 +52,7 @@ class Reporter(Protocol):
         ...
 
     def lan_off(self, segment: Segment) -> None:
-        """It no longer does, as the interface or its address is gone."""
+        """It no longer does: the interface or its address is gone, or it is no longer wanted."""
         ...
 
     def lan_failed(self, segment: Segment, reason: str) -> None:
@@ -153,24 +153,26 @@ class LanDiscovery:
     def apply(self, settings: LanSettings) -> None:
         """Go on with other settings. Peerings on interfaces that are no longer used end."""
         self._settings = settings
-        for served in self._served.values():
-            served.task.cancel()
-        self._served.clear()
+        for segment in list(self._served):
+            self._leave(segment)
         self._follow()
 
     def _follow(self) -> None:
         self._found = judge(self._interfaces, self._settings.choice) if self._settings.on else ()
         segments = [segment for found in self._found for segment in found.segments]
         for segment in [segment for segment in self._served if segment not in segments]:
-            served = self._served.pop(segment)
-            served.task.cancel()
-            if served.on:
-                self._reporter.lan_off(segment)
+            self._leave(segment)
         self._close(self._policy.set_segments(segments))
         for segment in segments:
             if segment not in self._served:
                 served = self._served[segment] = _Served()
                 served.task = self._loop.create_task(self._serve(segment, served))
+
+    def _leave(self, segment: Segment) -> None:
+        served = self._served.pop(segment)
+        served.task.cancel()
+        if served.on:
+            self._reporter.lan_off(segment)
 
     def handle_event(self, event: Event) -> None:
         """Follow the links that belong to discovery; all other events and links do not matter."""
