@@ -230,6 +230,7 @@ class LanDiscovery:
             try:
                 await opened.send(encode_beacon(Beacon(self._own_key, port)))
                 served.sent += 1
+                served.error = None
             except OSError as error:
                 self._fail(segment, served, error)
             await asyncio.sleep(INTERVAL)

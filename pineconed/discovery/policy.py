@@ -21,11 +21,12 @@ address. Whoever was dialled in vain has to wait longer each time.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pineconed.discovery.beacon import Beacon, decode_beacon
 from pineconed.discovery.interfaces import IpAddress
+from pineconed.discovery.neighbours import Neighbours, Row
 from pineconed.discovery.segments import Segment
 from pineconed.rate import TokenBucket
 from pineconed.router.peer import Direction
@@ -33,21 +34,8 @@ from pineconed.router.peer import Direction
 GRACE = 3.0
 """Seconds from the first beacon until the node with the higher key dials: one and a half intervals."""
 
-FORGET = 15.0
-"""Seconds without a beacon after which a node is forgotten, unless it has yet to wait for its next dial."""
-
-FIRST_WAIT = 4.0
-LONGEST_WAIT = 300.0
-"""Seconds until somebody who was dialled in vain is dialled again: at first, and at most; it doubles."""
-
 STEADY = 30.0
 """Seconds after which a peering counts as a success although it ended."""
-
-MAX_ROWS = 1024
-"""Nodes that are not connected and that are remembered from their beacons."""
-
-MAX_ROWS_PER_ADDRESS = 8
-"""The same for one address: several nodes may run on one host."""
 
 MAX_DIALS = 32
 """Dials at a time."""
@@ -55,10 +43,6 @@ MAX_DIALS = 32
 DIALS_PER_SECOND = 10.0
 DIALS_BURST = 20
 """How fast new dials may follow each other."""
-
-DIALS_PER_SECOND_AND_ADDRESS = 0.2
-DIALS_BURST_PER_ADDRESS = 3
-"""The same for one address, so that nobody can have us pester it by beacons in its name."""
 
 GONE = "the interface or its address is gone"
 SURPLUS = "there is another peering to this node on the same interface"
@@ -82,29 +66,6 @@ class Closing(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Row:
-    """A node that is not connected, as its beacons from one address tell.
-
-    `since`: when its absence was noticed; `heard`: its last beacon; `not_before`: when it may be dialled.
-    """
-
-    port: int
-    since: float
-    heard: float
-    not_before: float = 0.0
-    failures: int = 0
-
-
-@dataclass(slots=True)
-class _Address:
-    """What one address on an interface has: rows by key, the rate of its dials, whether one runs."""
-
-    rate: TokenBucket
-    rows: dict[bytes, _Row] = field(default_factory=dict)
-    dialling: bool = False
-
-
-@dataclass(slots=True)
 class _Link:
     """A peering of discovery. `local` is our address, `remote` the other's; `dial` is None if it dialled."""
 
@@ -122,9 +83,6 @@ class _Link:
         return Direction.OUTBOUND if self.dial else Direction.INBOUND
 
 
-_Where = tuple[int, IpAddress]
-"""The index of an interface and an address on it."""
-
 _Node = tuple[int, bytes]
 """The index of an interface and the key of a node on it."""
 
@@ -141,9 +99,7 @@ class DiscoveryPolicy:
         self._own_key = own_key
         self._welcome = welcome
         self._segments: tuple[Segment, ...] = ()
-        self._addresses: dict[_Where, _Address] = {}
-        self._rows = 0
-        self._swept = 0.0
+        self._neighbours = Neighbours()
         self._dials: dict[_Node, Dial] = {}
         self._links: dict[int, _Link] = {}
         self._by_node: defaultdict[_Node, set[int]] = defaultdict(set)
@@ -155,9 +111,7 @@ class DiscoveryPolicy:
         """These are all segments from now on; the links that have lost theirs, or their address on it."""
         self._segments = tuple(segments)
         alive = {(segment.index, address) for segment in segments for address in segment.own}
-        indexes = {segment.index for segment in segments}
-        for where in [where for where in self._addresses if where[0] not in indexes]:
-            self._rows -= len(self._addresses.pop(where).rows)
+        self._neighbours.keep_interfaces({segment.index for segment in segments})
         lost = [
             (number, link)
             for number, link in self._links.items()
@@ -193,10 +147,14 @@ class DiscoveryPolicy:
         if not connected and not self._welcome(beacon.public_key):
             self.counters["beacons_not_allowed"] += 1
             return None
-        row = self._note(segment.index, beacon, source, now, add=not connected)
-        if row is None or connected or not self._may_dial(segment, beacon.public_key, source, row, now):
+        row = self._neighbours.refresh((segment.index, source), beacon, now)
+        if connected:
             return None
-        return self._dial(Dial(beacon.public_key, segment, source, row.port))
+        row = row or self._neighbours.add((segment.index, source), beacon, now)
+        if row is None:
+            self.counters["beacons_over_limit"] += 1
+            return None
+        return self._consider(Dial(beacon.public_key, segment, source, row.port), row, now)
 
     def _objection(self, segment: Segment, beacon: Beacon | None, source: IpAddress) -> str | None:
         """The counter of a datagram that is not worth a look."""
@@ -208,82 +166,40 @@ class DiscoveryPolicy:
             return "beacons_without_port"
         return None if segment.reaches(source) else "beacons_from_off_link"
 
-    def _note(self, index: int, beacon: Beacon, source: IpAddress, now: float, *, add: bool) -> _Row | None:
-        """The row of a beacon; a new one with `add`, None if there is none or no room."""
-        place = self._addresses.get((index, source))
-        row = place.rows.get(beacon.public_key) if place else None
-        if row is None:
-            return self._add_row((index, source), beacon, now) if add else None
-        row.heard = now
-        if row.port != beacon.port:  # it was started anew
-            row.port, row.failures, row.not_before = beacon.port, 0, 0.0
-        return row
-
-    def _add_row(self, where: _Where, beacon: Beacon, now: float) -> _Row | None:
-        place = self._addresses.get(where)
-        if place is not None and len(place.rows) >= MAX_ROWS_PER_ADDRESS and not self._drop_failed(place):
-            self.counters["beacons_over_limit"] += 1
-            return None
-        if self._rows >= MAX_ROWS and not self._has_swept(now):
-            self.counters["beacons_over_limit"] += 1
-            return None
-        # Sweeping may have taken the address away.
-        place = self._addresses.setdefault(where, place or _Address(_address_rate(now)))
-        row = place.rows[beacon.public_key] = _Row(beacon.port, since=now, heard=now)
-        self._rows += 1
-        return row
-
-    def _drop_failed(self, place: _Address) -> bool:
-        """Make room for a new key of an address: the one that was dialled in vain most often goes."""
-        key, row = max(place.rows.items(), key=lambda item: item[1].failures)
-        if not row.failures:
-            return False
-        del place.rows[key]
-        self._rows -= 1
-        return True
-
     def sweep(self, now: float) -> None:
-        """Forget those that are silent."""
-        self._swept = now
-        for where, place in list(self._addresses.items()):
-            self._sweep_address(where, place, now)
-
-    def _has_swept(self, now: float) -> bool:
-        """Make room, but look for it once a second at most; whether there is any."""
-        if now - self._swept >= 1:
-            self.sweep(now)
-        return self._rows < MAX_ROWS
-
-    def _sweep_address(self, where: _Where, place: _Address, now: float) -> None:
-        over = [key for key, row in place.rows.items() if now >= max(row.heard + FORGET, row.not_before)]
-        for key in over:
-            del place.rows[key]
-        self._rows -= len(over)
-        if not place.rows and not place.dialling:
-            del self._addresses[where]
+        """Forget those that are silent; call it now and then."""
+        self._neighbours.sweep(now)
 
     # ---------------------------------------------------------------- dials
 
-    def _may_dial(self, segment: Segment, key: bytes, source: IpAddress, row: _Row, now: float) -> bool:
-        place = self._addresses[segment.index, source]
-        if place.dialling or now < row.not_before or (segment.index, key) in self._dials:
-            return False
-        if self._own_key > key and (now < row.since + GRACE or self._is_calling(segment.index, source)):
-            return False
-        if len(self._dials) >= MAX_DIALS or self._rate.spend(1, now):
+    def _consider(self, dial: Dial, row: Row, now: float) -> Dial | None:
+        """Begin this dial if it is time for it."""
+        place = self._neighbours.at((dial.segment.index, dial.address))
+        if place is None or place.dialling or not self._is_due(dial, row, now):
+            return None
+        if not self._has_tokens(place.rate, now):
             self.counters["dials_put_off"] += 1
-            return False
-        if place.rate.spend(1, now):
-            self._rate.give_back(1)
-            self.counters["dials_put_off"] += 1
-            return False
-        return True
-
-    def _dial(self, dial: Dial) -> Dial:
+            return None
         self.counters["dials"] += 1
         self._dials[dial.segment.index, dial.public_key] = dial
-        self._addresses[dial.segment.index, dial.address].dialling = True
+        place.dialling = True
         return dial
+
+    def _is_due(self, dial: Dial, row: Row, now: float) -> bool:
+        index = dial.segment.index
+        if now < row.not_before or (index, dial.public_key) in self._dials:
+            return False
+        is_ours = self._own_key < dial.public_key
+        return is_ours or (now >= row.since + GRACE and not self._is_calling(index, dial.address))
+
+    def _has_tokens(self, rate: TokenBucket, now: float) -> bool:
+        """Spend what a dial costs in all and at this address, or nothing."""
+        if len(self._dials) >= MAX_DIALS or self._rate.spend(1, now):
+            return False
+        if rate.spend(1, now):
+            self._rate.give_back(1)
+            return False
+        return True
 
     def _is_calling(self, index: int, remote: IpAddress) -> bool:
         """Whether somebody at this address is just about to peer with us."""
@@ -309,17 +225,15 @@ class DiscoveryPolicy:
         node = dial.segment.index, dial.public_key
         if self._dials.get(node) is dial:
             del self._dials[node]
-            if place := self._addresses.get((dial.segment.index, dial.address)):
+            if place := self._neighbours.at((dial.segment.index, dial.address)):
                 place.dialling = False
         if failed:
             self.counters["dials_failed"] += 1
         if failed and row is not None and row.port == dial.port:
-            row.not_before = now + min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(row.failures, 16))
-            row.failures += 1
+            row.fail(now)
 
-    def _row_of(self, dial: Dial) -> _Row | None:
-        place = self._addresses.get((dial.segment.index, dial.address))
-        return place.rows.get(dial.public_key) if place else None
+    def _row_of(self, dial: Dial) -> Row | None:
+        return self._neighbours.row((dial.segment.index, dial.address), dial.public_key)
 
     # ---------------------------------------------------------------- links
 
@@ -358,7 +272,7 @@ class DiscoveryPolicy:
             if steady and (row := self._row_of(link.dial)):
                 row.failures = 0
         if link.public_key is not None:
-            self._note_absence(link.segment.index, link.public_key, now)
+            self._neighbours.note_absence(link.segment.index, link.public_key, now)
 
     def _forget_node(self, number: int, link: _Link) -> None:
         if link.public_key is not None:
@@ -366,12 +280,6 @@ class DiscoveryPolicy:
             self._by_node[node].discard(number)
             if not self._by_node[node]:
                 del self._by_node[node]
-
-    def _note_absence(self, index: int, key: bytes, now: float) -> None:
-        """From now on the other side has its time to dial."""
-        for (at, _), place in self._addresses.items():
-            if at == index and key in place.rows:
-                place.rows[key].since = now
 
     def _surplus(self, index: int, key: bytes) -> list[Closing]:
         """The links to this node on this interface that another one, which works, makes superfluous."""
@@ -399,9 +307,4 @@ class DiscoveryPolicy:
 
     def waiting(self, index: int) -> int:
         """How many nodes are heard on an interface and not connected."""
-        keys = {key for (at, _), place in self._addresses.items() if at == index for key in place.rows}
-        return sum(1 for key in keys if (index, key) not in self._by_node)
-
-
-def _address_rate(now: float) -> TokenBucket:
-    return TokenBucket(DIALS_PER_SECOND_AND_ADDRESS, DIALS_BURST_PER_ADDRESS, DIALS_BURST_PER_ADDRESS, now)
+        return sum(1 for key in self._neighbours.keys(index) if (index, key) not in self._by_node)

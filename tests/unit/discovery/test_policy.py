@@ -7,17 +7,19 @@ from itertools import count
 
 import pytest
 
-from pineconed.discovery.policy import (
-    DIALS_BURST,
+from pineconed.discovery.neighbours import (
     DIALS_BURST_PER_ADDRESS,
     FIRST_WAIT,
     FORGET,
-    GONE,
-    GRACE,
     LONGEST_WAIT,
-    MAX_DIALS,
     MAX_ROWS,
     MAX_ROWS_PER_ADDRESS,
+)
+from pineconed.discovery.policy import (
+    DIALS_BURST,
+    GONE,
+    GRACE,
+    MAX_DIALS,
     STEADY,
     SURPLUS,
     Closing,
