@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pineconed.peering.admission import Candidate
 from pineconed.peering.peering import Peering
-from pineconed.router.peer import LinkOptions
+from pineconed.router.peer import Direction, LinkOptions
 
 
 @dataclass(slots=True, eq=False)
@@ -34,4 +34,5 @@ class Link:
 
 def candidate(public_key: bytes, options: LinkOptions) -> Candidate:
     """Who is at the other end of a stream, as the rules about peers look at it."""
-    return Candidate(public_key, options.proven_key, options.allowed_keys, options.configured)
+    dialled = options.direction is Direction.OUTBOUND
+    return Candidate(public_key, options.proven_key, options.allowed_keys, options.configured, dialled)

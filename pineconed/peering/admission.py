@@ -10,12 +10,14 @@ class Candidate(NamedTuple):
 
     proven_key: the key that the transport proved, None when it proves none. allowed_keys: the keys that the
     URI or the listener admits, empty for all. named: the operator configured this peer.
+    dialled: this node opened the stream; if the peer is not named, because it was found on the network.
     """
 
     public_key: bytes
     proven_key: bytes | None
     allowed_keys: frozenset[bytes]
     named: bool
+    dialled: bool = False
 
 
 class Objection(NamedTuple):
@@ -55,9 +57,11 @@ class Admission:
             return f"the handshake names the key {key.hex()}, but TLS proved another"
         if key in self.blocked_keys:
             return f"the key {key.hex()} is blocked (peering.blocked_keys)"
-        if candidate.allowed_keys:
-            return None if key in candidate.allowed_keys else _unlisted(candidate)
-        if self.allowed_keys and not candidate.named and key not in self.allowed_keys:
+        if candidate.allowed_keys and key not in candidate.allowed_keys:
+            return _unlisted(candidate)
+        if candidate.named or (candidate.allowed_keys and not candidate.dialled):
+            return None
+        if self.allowed_keys and key not in self.allowed_keys:
             return f"the key {key.hex()} is not allowed (peering.allowed_keys)"
         return None
 
@@ -66,4 +70,6 @@ def _unlisted(candidate: Candidate) -> str:
     key = candidate.public_key.hex()
     if candidate.named:
         return f"another node answered: its key {key} is not the one after key= in the URI"
+    if candidate.dialled:
+        return f"another node answered: its key {key} is not the one in the beacon"
     return f"the key {key} is not allowed here (key= in the listener's URI)"

@@ -12,6 +12,11 @@ def candidate(key: bytes, *allowed: bytes, named: bool = False, proven: bytes | 
     return Candidate(key, proven, frozenset(allowed), named)
 
 
+def found(key: bytes, announced: bytes) -> Candidate:
+    """The node with this key answered where a beacon had announced that one."""
+    return Candidate(key, None, frozenset({announced}), named=False, dialled=True)
+
+
 @pytest.mark.parametrize(
     ("rules", "who", "words"),
     [
@@ -26,6 +31,10 @@ def candidate(key: bytes, *allowed: bytes, named: bool = False, proven: bytes | 
         (Admission(), candidate(ONE, ONE, TWO, named=True), None),
         (Admission(blocked_keys=frozenset({ONE})), candidate(ONE, ONE, named=True), "is blocked"),
         (Admission(blocked_keys=frozenset({ONE})), candidate(TWO), None),
+        (Admission(), found(ONE, ONE), None),
+        (Admission(), found(ONE, TWO), "another node answered: its key 0101"),
+        (Admission(allowed_keys=frozenset({ONE})), found(ONE, ONE), None),
+        (Admission(allowed_keys=frozenset({TWO})), found(ONE, ONE), "not allowed (peering.allowed_keys)"),
         (Admission(), candidate(ONE, proven=ONE), None),
         (Admission(), candidate(ONE, proven=TWO), "but TLS proved another"),
     ],
