@@ -4,6 +4,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -84,7 +85,11 @@ def cable(check: Callable[[], Coroutine[Any, Any, None]], loops: Loops) -> None:
             ip("address", "add", f"10.0.0.{number}/24", "dev", device)
             ip("link", "set", device, "up")
             ip("address", "add", f"fe80::{number}/64", "dev", device, "nodad")
-        _SCANNED.append(scan_interfaces())
+        scanned = scan_interfaces()
+        while not all(found.up or found.loopback for found in scanned):
+            time.sleep(0.01)  # the kernel tells of a carrier a moment later
+            scanned = scan_interfaces()
+        _SCANNED.append(scanned)
         with asyncio.Runner(loop_factory=loops) as runner:
             runner.run(asyncio.wait_for(check(), 20))
 
