@@ -145,6 +145,10 @@ class Driver:
         link = self._links.get(number)
         return link.stream if link is not None else None
 
+    def streams(self) -> list[tuple[int, Stream]]:
+        """Every link with its stream."""
+        return [(link.number, link.stream) for link in self._links.values()]
+
     def attach_tun(self, device: TunDevice, lost: Callable[[str], None] = _ignore) -> None:
         """Carry packets between this device and the node; `lost` is called once if the device goes away."""
         self._device, self._device_lost, self._device_drops = device, lost, device.drops

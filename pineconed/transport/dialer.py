@@ -20,6 +20,15 @@ from pineconed.transport.uri import PeerUri, parse_peer_uri
 
 Connect = Callable[[PeerUri, float], Awaitable[Stream]]
 
+FRESH = 3.0
+"""Seconds for which a network counts as new: routes and name servers often come a moment after an address."""
+
+FRESH_WAIT = 1.0
+"""Seconds between two tries meanwhile, if back-off does not ask for less."""
+
+FRESH_TRY = 1.5
+"""Seconds that one try may take meanwhile: its packets may still leave by the route of the old network."""
+
 STATIC_ZONE = "static"
 """The zone of configured peers (protocol section 2)."""
 
@@ -46,8 +55,8 @@ class DialSettings:
 class DialSnapshot:
     """A configured peer at one moment.
 
-    source: `file`, `flag` or `api`. link: its link in the node while it has one. attempts: tries since
-    it last worked. next_try_seconds: how long it still waits, None when it does not.
+    source: `file`, `flag`, `saved` or `api`. link: its link in the node while it has one. attempts: tries
+    since it last worked. next_try_seconds: how long it still waits, None when it does not.
     """
 
     uri: str
@@ -61,15 +70,23 @@ class DialSnapshot:
 
 @dataclass(slots=True)
 class _Peer:
-    """A configured peer; `ended` gets the reason when the link that is up now goes down."""
+    """A configured peer; `ended` gets the reason when the link that is up now goes down.
+
+    failures: tries since it last worked or a network came, which the wait grows with. fresh_until: when that
+    network is new no more. at_once: the link that is up now may be of the network before; if it ends while
+    this one is new, there is no wait.
+    """
 
     uri: PeerUri
     source: str
     state: DialState = DialState.WAITING
     link: int | None = None
     attempts: int = 0
+    failures: int = 0
     last_error: str | None = None
     next_try: float | None = None
+    fresh_until: float = 0.0
+    at_once: bool = False
     ended: asyncio.Future[str] | None = None
 
 
@@ -78,7 +95,7 @@ class Dialer:
 
     `connect` gives a connected stream within a number of seconds, or raises OSError. `attach` takes it into
     the driver and returns its link; `handle_event` must see every event of the node. `chance` gives numbers
-    in [0, 1) for the jitter.
+    in [0, 1) for the jitter. `settings` may be replaced at any time.
     """
 
     def __init__(
@@ -90,7 +107,7 @@ class Dialer:
     ) -> None:
         self._connect = connect
         self._attach = attach
-        self._settings = settings or DialSettings()
+        self.settings = settings or DialSettings()
         self._chance = chance
         self._peers: dict[str, _Peer] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -102,10 +119,12 @@ class Dialer:
         name = parsed.name
         if name in self._peers:
             return
-        peer = self._peers[name] = _Peer(parsed, source)
-        task = asyncio.get_running_loop().create_task(self._keep_up(peer), name=f"dial {name}")
-        task.add_done_callback(_show_failure)
-        self._tasks[name] = task
+        self._peers[name] = _Peer(parsed, source)
+        self._begin(name)
+
+    def relabel(self, name: str, source: str) -> None:
+        """The peer of this name is configured elsewhere from now on."""
+        self._peers[name].source = source
 
     def remove(self, uri: str) -> bool:
         """Dial this peer no longer; False if it is not in the list. A link that it has now stays up."""
@@ -119,6 +138,20 @@ class Dialer:
         self._forget_link(peer)
         self._tasks.pop(name).cancel()
         return True
+
+    def dial_now(self, wanted: Callable[[PeerUri], bool] = lambda _: True) -> None:
+        """A network has come by which the wanted peers may be reached: dial those that are down.
+
+        Their back-off begins anew. A try that runs does too, as its packets may leave from an address that is
+        gone. A peering that ends soon after this is dialled without a wait.
+        """
+        now = asyncio.get_running_loop().time()
+        for name, peer in self._peers.items():
+            if wanted(peer.uri):
+                idle = peer.state in {DialState.WAITING, DialState.CONNECTING}
+                peer.failures, peer.fresh_until, peer.at_once = 0, now + FRESH, not idle
+                if idle:
+                    self._begin(name)
 
     def peers(self) -> list[DialSnapshot]:
         """All configured peers in the order in which they were added."""
@@ -142,15 +175,26 @@ class Dialer:
         if isinstance(event, LinkUp):
             peer.state = DialState.UP
         elif isinstance(event, LinkAnnounced):
-            peer.attempts, peer.last_error = 0, None
+            peer.attempts, peer.failures, peer.last_error = 0, 0, None
         elif peer.ended is not None and not peer.ended.done():
             peer.ended.set_result(event.reason)
+
+    def _begin(self, name: str) -> None:
+        """Dial this peer from now on, in place of what its task did so far."""
+        if name in self._tasks:
+            self._tasks[name].cancel()
+        peer = self._peers[name]
+        peer.next_try = None
+        task = asyncio.get_running_loop().create_task(self._keep_up(peer), name=f"dial {name}")
+        task.add_done_callback(_show_failure)
+        self._tasks[name] = task
 
     async def _keep_up(self, peer: _Peer) -> None:
         while True:
             peer.last_error = await self._try(peer)
-            wait = self._backoff(peer)
-            peer.state, peer.next_try = DialState.WAITING, asyncio.get_running_loop().time() + wait
+            now = asyncio.get_running_loop().time()
+            wait = self._wait(peer, now)
+            peer.state, peer.next_try = DialState.WAITING, now + wait
             await asyncio.sleep(wait)
             peer.next_try = None
 
@@ -158,8 +202,13 @@ class Dialer:
         """Connect once and stay until the peering ends; why it did."""
         peer.state = DialState.CONNECTING
         peer.attempts += 1
+        peer.failures += 1
         try:
-            stream = await self._connect(peer.uri, self._settings.connect_timeout)
+            async with asyncio.timeout(self._longest_try(peer)):
+                stream = await self._connect(peer.uri, self.settings.connect_timeout)
+        except TimeoutError:
+            peer.at_once = True
+            return "no answer by the new network so far"
         except OSError as error:
             return str(error)
         peer.link = self._attach(stream, _options(peer.uri, stream))
@@ -169,11 +218,25 @@ class Dialer:
         self._forget_link(peer)
         return reason
 
+    def _longest_try(self, peer: _Peer) -> float | None:
+        """Seconds that a try may take in all, None for as long as connecting allows."""
+        return FRESH_TRY if asyncio.get_running_loop().time() < peer.fresh_until else None
+
+    def _wait(self, peer: _Peer, now: float) -> float:
+        """Seconds until the next try."""
+        at_once, peer.at_once = peer.at_once, False
+        if at_once and now < peer.fresh_until + FRESH_TRY:
+            return 0.0
+        if now >= peer.fresh_until:
+            return self._backoff(peer)
+        peer.failures = 0
+        return min(FRESH_WAIT, self._backoff(peer))
+
     def _backoff(self, peer: _Peer) -> float:
         """From `backoff_min` to twice that at first; the range doubles until it ends at `backoff_max`."""
-        longest = peer.uri.options.max_backoff or self._settings.backoff_max
-        shortest = min(self._settings.backoff_min, longest)
-        upper = min(longest, shortest * 2.0 ** min(max(peer.attempts, 1), 32))
+        longest = peer.uri.options.max_backoff or self.settings.backoff_max
+        shortest = min(self.settings.backoff_min, longest)
+        upper = min(longest, shortest * 2.0 ** min(max(peer.failures, 1), 32))
         lower = max(shortest, upper / 2)
         return lower + (upper - lower) * self._chance()
 

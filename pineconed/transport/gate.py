@@ -117,8 +117,7 @@ class AcceptGate:
         crowded: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
-        self._limits = limits or AcceptLimits()
-        self._rate = TokenBucket(self._limits.total_accepts_per_second, self._limits.total_accepts_burst)
+        self.limit(limits or AcceptLimits())
         self._crowded = crowded
         self._refused = refused
         self._sources: dict[str, _Source] = {}
@@ -128,6 +127,11 @@ class AcceptGate:
         self.accepted = 0
         self.waits = 0
         self.refusals: dict[Refusal, int] = dict.fromkeys(Refusal, 0)
+
+    def limit(self, limits: AcceptLimits) -> None:
+        """Bound streams by these from now on; those that are open stay."""
+        self._limits = limits
+        self._rate = TokenBucket(limits.total_accepts_per_second, limits.total_accepts_burst)
 
     @property
     def half_open(self) -> int:

@@ -35,6 +35,10 @@ class Service(Protocol):
         """Take over an admitted, non-blocking socket; see `listener.Serve`."""
         ...
 
+    def reload(self) -> None:
+        """Read the files that the URI names again. ListenError when they are no good."""
+        ...
+
     async def close(self) -> None:
         """Close the sockets that are no streams yet; streams that were handed over live on."""
         ...
@@ -49,6 +53,9 @@ class TcpService:
     def serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
         """Attach the stream at once."""
         self._intake.attach(SocketStream(accepted, remote), visit)
+
+    def reload(self) -> None:
+        """There are no files."""
 
     async def close(self) -> None:
         """Nothing is kept here."""

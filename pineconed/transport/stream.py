@@ -7,7 +7,8 @@ import socket
 import struct
 from collections.abc import Sequence
 from fcntl import ioctl
-from typing import Protocol
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple, Protocol
 
 from pineconed.wire.buffer import Buffer
 
@@ -25,6 +26,13 @@ _SIOCOUTQNSD = 0x894B
 
 _TCP_INFO_RTT = 68
 """Offset of `tcpi_rtt` (u32, microseconds) in the kernel's struct tcp_info."""
+
+
+class LocalEnd(NamedTuple):
+    """This host's end of a connection: the address, and for link-local IPv6 its interface's index, else 0."""
+
+    address: IPv4Address | IPv6Address
+    scope: int = 0
 
 
 class Stream(Protocol):
@@ -74,6 +82,10 @@ class Stream(Protocol):
         """Smoothed round-trip time in seconds, None when the transport cannot tell."""
         ...
 
+    def local(self) -> LocalEnd | None:
+        """This host's end of the connection that carries the stream, None when that has no IP address."""
+        ...
+
 
 class SocketStream:
     """A connected TCP socket as a stream; it owns the socket."""
@@ -120,6 +132,10 @@ class SocketStream:
         """The kernel's estimate (TCP_INFO), None before it has one."""
         return tcp_rtt(self._socket)
 
+    def local(self) -> LocalEnd | None:
+        """See `local_end`."""
+        return local_end(self._socket)
+
 
 def tcp_rtt(sock: socket.socket) -> float | None:
     """The kernel's smoothed round-trip time of a TCP socket in seconds; None when there is none."""
@@ -129,3 +145,16 @@ def tcp_rtt(sock: socket.socket) -> float | None:
         return None
     microseconds: int = struct.unpack_from("=I", tcp_info, _TCP_INFO_RTT)[0]
     return microseconds / 1e6 or None
+
+
+def local_end(connected: socket.socket) -> LocalEnd | None:
+    """This host's end of a socket; IPv4 on a dual-stack socket is IPv4. None without an IP address."""
+    try:
+        sockaddr = connected.getsockname()
+    except OSError:
+        return None
+    if connected.family not in {socket.AF_INET, socket.AF_INET6}:
+        return None
+    address = ip_address(sockaddr[0].partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return LocalEnd(mapped or address, sockaddr[3] if connected.family == socket.AF_INET6 else 0)

@@ -18,7 +18,7 @@ from pathlib import Path
 from pineconed.transport.gate import Visit
 from pineconed.transport.listener import ListenError
 from pineconed.transport.service import Intake
-from pineconed.transport.stream import IOV_MAX
+from pineconed.transport.stream import IOV_MAX, LocalEnd
 from pineconed.transport.tcp import ConnectError, plain_reason
 from pineconed.transport.tcp_place import BACKLOG
 from pineconed.wire.buffer import Buffer
@@ -73,6 +73,10 @@ class UnixStream:
 
     def rtt(self) -> float | None:
         """Unknown: the kernel measures none here."""
+        return None
+
+    def local(self) -> LocalEnd | None:
+        """None: it has no IP address."""
         return None
 
 
@@ -186,6 +190,9 @@ class UnixService:
     def serve(self, accepted: socket.socket, _: str, visit: Visit) -> None:
         """Attach the stream at once."""
         self._intake.attach(UnixStream(accepted, _process(accepted)), visit)
+
+    def reload(self) -> None:
+        """There are no files."""
 
     async def close(self) -> None:
         """Remove the socket file."""

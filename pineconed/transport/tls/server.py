@@ -63,6 +63,9 @@ class TlsService:
         # Not in the task: one that is cancelled before its first step would leave the socket behind.
         task.add_done_callback(partial(self._decide, accepted, remote, visit))
 
+    def reload(self) -> None:
+        """There are no files."""
+
     async def close(self) -> None:
         """Send everybody away who has not come in yet."""
         self._closing = True

@@ -46,6 +46,7 @@ class TlsStream:
         "_unsent",
         "fileno",
         "has_room",
+        "local",
         "pending",
         "proven_key",
         "remote",
@@ -62,6 +63,7 @@ class TlsStream:
         self.remote = socket.remote
         self.pending = True  # the peer's handshake may have come with its proof
         self.fileno, self.has_room, self.rtt = socket.fileno, socket.has_room, socket.rtt
+        self.local = socket.local
 
     def recv_into(self, buffer: memoryview) -> int:
         """Read plain bytes; 0 at the end of the stream, also at one without a TLS farewell.

@@ -4,7 +4,7 @@
 import socket
 from collections.abc import Callable
 
-from pineconed.transport.stream import tcp_rtt
+from pineconed.transport.stream import LocalEnd, local_end, tcp_rtt
 from pineconed.transport.unix import UnixStream
 
 
@@ -46,3 +46,7 @@ class WebSocketStream(UnixStream):
     def rtt(self) -> float | None:
         """That of the TCP connection below, None when it is gone."""
         return None if self._carrier is None else tcp_rtt(self._carrier)
+
+    def local(self) -> LocalEnd | None:
+        """That of the TCP connection below."""
+        return None if self._carrier is None else local_end(self._carrier)

@@ -181,7 +181,7 @@ class WordyStream:
         self.fail_with: OSError | None = None
         self.takes: list[int] = []
         self.fileno, self.close, self.rtt = inner.fileno, inner.close, inner.rtt
-        self.has_room = inner.has_room
+        self.has_room, self.local = inner.has_room, inner.local
 
     @property
     def pending(self) -> bool:

@@ -283,3 +283,72 @@ def test_a_fault_in_the_dialler_is_shown(network: Network) -> None:
         await dialer.close()
 
     run(check)
+
+
+def test_a_network_that_comes_ends_the_wait_and_the_back_off(network: Network) -> None:
+    async def check() -> None:
+        dialer = make_dialer(network)
+        dialer.add(URI, "file")
+        await asyncio.sleep(40)  # 0, 1, 3, 7, 15, 31, and the next would be at 61
+        dialer.dial_now()
+        await asyncio.sleep(7)
+        times = [round(moment, 1) for moment, _, _ in network.connects[6:]]
+        assert times == [40, 41, 42, 43, 44, 46], (
+            "as often as once a second while new, then back-off from anew"
+        )
+        assert only(dialer).attempts == 12
+        await dialer.close()
+
+    run(check)
+
+
+def test_only_those_that_the_network_leads_to_are_dialled(network: Network) -> None:
+    async def check() -> None:
+        dialer = make_dialer(network)
+        dialer.add("tcp://near:1", "file")
+        dialer.add("tcp://far:2", "file")
+        await asyncio.sleep(40)
+        before = len(network.connects)
+        dialer.dial_now(lambda uri: uri.host == "near")
+        await asyncio.sleep(0.01)
+        assert [host for _, host, _ in network.connects[before:]] == ["near"]
+        await dialer.close()
+
+    run(check)
+
+
+def test_a_try_by_the_old_network_is_given_up_for_the_new_one(network: Network) -> None:
+    async def check() -> None:
+        dialer = make_dialer(network)
+        network.outcome = network.hang
+        dialer.add(URI, "file")
+        await asyncio.sleep(5)
+        dialer.dial_now()
+        await asyncio.sleep(0.01)
+        assert [moment for moment, _, _ in network.connects] == pytest.approx([0, 5])
+        await asyncio.sleep(30)
+        assert [moment for moment, _, _ in network.connects] == pytest.approx([0, 5, 6.5, 8.0])
+        assert only(dialer).state is DialState.CONNECTING, "once the network is new no more, a try may last"
+        await dialer.close()
+
+    run(check)
+
+
+def test_a_peering_that_goes_with_the_old_network_is_dialled_without_a_wait(network: Network) -> None:
+    async def check() -> None:
+        dialer = make_dialer(network)
+        network.outcome = network.accept
+        dialer.add(URI, "file")
+        await asyncio.sleep(0.01)
+        dialer.handle_event(LinkUp(1, 1, KEY))
+        dialer.dial_now()
+        assert only(dialer).state is DialState.UP, "it may be of another network"
+        dialer.handle_event(LinkDown(1, 1, KEY, "eth0 is down"))
+        await asyncio.sleep(0.01)
+        assert len(network.connects) == 2
+        dialer.handle_event(LinkDown(2, 1, KEY, "and again"))
+        await asyncio.sleep(0.5)
+        assert len(network.connects) == 2, "that was granted once"
+        await dialer.close()
+
+    run(check)

@@ -3,10 +3,11 @@
 
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 
-from pineconed.transport.stream import IOV_MAX, SocketStream
+from pineconed.transport.stream import IOV_MAX, LocalEnd, SocketStream, local_end
 
 
 @pytest.fixture
@@ -115,3 +116,26 @@ def test_a_socket_that_is_no_tcp_has_no_round_trip_time() -> None:
         assert stream.rtt() is None
         assert stream.fileno() == near.fileno()
         stream.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "address"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "::1"),
+        (socket.AF_INET6, "::ffff:127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_the_local_end_is_an_address_as_interfaces_have_it(
+    family: socket.AddressFamily, host: str, address: str
+) -> None:
+    with socket.socket(family) as bound:
+        bound.bind((host, 0))
+        assert local_end(bound) == LocalEnd(ip_address(address))
+
+
+def test_what_has_no_address_has_no_local_end() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert local_end(ours) is None
+    assert local_end(theirs) is None
