@@ -81,7 +81,7 @@ class AdminClient:
         """The JSON of a DELETE call. Raises ClientError."""
         return self._call("DELETE", path, query, None)
 
-    def post(self, path: str, body: msgspec.Struct) -> bytes:
+    def post(self, path: str, body: msgspec.Struct | None = None) -> bytes:
         """The JSON of a POST call. Raises ClientError."""
         return self._call("POST", path, {}, body)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error that a call of the admin API ends with, and the error of its socket."""
+"""The error that a call of the admin API ends with, and those of its socket and of the daemon behind it."""
 
 from pineconed.admin import schema
 
@@ -10,6 +10,8 @@ STATUS_OF: dict[schema.ErrorCode, int] = {
     "conflict": 409,
     "limit": 409,
     "too_large": 413,
+    "bad_config": 409,
+    "not_saved": 500,
     "internal": 500,
 }
 """The HTTP status of each error code."""
@@ -40,3 +42,11 @@ class AdminSocketError(Exception):
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
         self.remedy = remedy
+
+
+class SaveError(Exception):
+    """The saved peers cannot be written down; the message names the file and says why."""
+
+
+class ReloadError(Exception):
+    """There is a mistake in the configuration; each line of the message names one and its place."""

@@ -6,11 +6,12 @@ All of them run in the event loop and none waits, but for `ping`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Never
 
 from msgspec import UNSET
 
 from pineconed.admin import schema
-from pineconed.admin.errors import AdminError
+from pineconed.admin.errors import AdminError, ReloadError, SaveError
 from pineconed.admin.identifier import (
     ADDRESS_BYTE,
     KEY_LENGTH,
@@ -30,7 +31,15 @@ from pineconed.admin.rows import (
     source_name,
     tree_row,
 )
-from pineconed.admin.sources import DialFacts, DriverSource, LanSource, LogLevels, NodeSource, PeerList
+from pineconed.admin.sources import (
+    DialFacts,
+    DriverSource,
+    LanSource,
+    LogLevels,
+    NodeSource,
+    PeerList,
+    Reload,
+)
 from pineconed.clock import Now
 from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.overlay.snapshots import SessionPage
@@ -40,11 +49,16 @@ MAX_CONFIGURED_PEERS = 253
 """As many as there are ports: each configured peer may need one."""
 
 
+async def _no_reload() -> Never:
+    raise ReloadError("this node has no configuration that can be read again")
+
+
 class AdminBackend:
     """Answers every call from the parts of the daemon that it is given.
 
     `clock` reads the moment that snapshots are taken at, `tun_name` is None on a pure router,
     `listeners` tells the URIs that are listened on now, `lan` is None without LAN discovery.
+    `reload` reads the configuration again.
     """
 
     def __init__(  # noqa: PLR0913 (the parts of the daemon)
@@ -59,6 +73,7 @@ class AdminBackend:
         tun_name: str | None = None,
         listeners: Callable[[], Sequence[str]] = tuple,
         lan: LanSource | None = None,
+        reload: Reload = _no_reload,
     ) -> None:
         self._node = node
         self._driver = driver
@@ -69,6 +84,7 @@ class AdminBackend:
         self._tun_name = tun_name
         self._listeners = listeners
         self._lan = lan
+        self._reload = reload
         self._rates = RateMeter()
         self._pinger = Pinger(node, driver, clock)
 
@@ -178,21 +194,34 @@ class AdminBackend:
         self._log_levels.set_level(body.level)
         return schema.LogLevel(self._log_levels.level)
 
+    async def reload(self, _: schema.NoParameters) -> schema.Reloaded:
+        """Apply what has changed in the configuration."""
+        try:
+            outcome = await self._reload()
+        except ReloadError as error:
+            raise AdminError("bad_config", str(error), "nothing is changed; mend the file first") from error
+        return schema.Reloaded(outcome.applied, outcome.failed, outcome.at_next_start)
+
     def add_peer(self, body: schema.AddPeer) -> schema.AddedPeer:
         """Dial a peer from now on; refused if it is not a URI, already there, or one too many."""
-        before = {dial.uri for dial in self._dialer.peers()}
+        before = {dial.uri: dial.source for dial in self._dialer.peers()}
         if len(before) >= MAX_CONFIGURED_PEERS:
             raise AdminError(
                 "limit", f"there are {len(before)} configured peers, the most that can be", "remove one first"
             )
         try:
-            self._dialer.add(body.uri, "api")
+            self._dialer.add(body.uri, "saved" if body.save else "api")
         except ValueError as error:
             raise _bad_uri(error) from error
-        added = next((dial for dial in self._dialer.peers() if dial.uri not in before), None)
+        except SaveError as error:
+            raise _not_saved(error) from error
+        rows = self._dialer.peers()
+        added = next((dial for dial in rows if before.get(dial.uri) != dial.source), None)
         if added is None:
-            raise AdminError("conflict", f"{body.uri} is already configured", "nothing needs to be done")
-        return schema.AddedPeer(added.uri, "api")
+            raise AdminError(
+                "conflict", "this peer is already configured", "to change its options, remove it first"
+            )
+        return schema.AddedPeer(added.uri, "saved" if body.save else "api")
 
     def remove_peer(self, query: schema.RemovePeerQuery) -> schema.RemovedPeers:
         """End peerings and dial their peers no longer. A peer that dials us may come back."""
@@ -206,7 +235,7 @@ class AdminBackend:
 
     def _remove_uri(self, uri: str) -> schema.RemovedPeer:
         before = list(self._dialer.peers())
-        if not self._dialer.remove(uri):
+        if not self._forget(uri):
             raise AdminError(
                 "not_found", f"{uri} is not a configured peer", "see 'pineconectl peers' for those that are"
             )
@@ -228,9 +257,16 @@ class AdminBackend:
     def _remove_link(self, row: PeeringSnapshot) -> schema.RemovedPeer:
         dial = self._dials_by_link().get(row.link)
         if dial is not None:
-            self._dialer.remove(dial.uri)
+            self._forget(dial.uri)
         self._driver.detach(row.link, "removed by the operator")
         return _removed(row, dial)
+
+    def _forget(self, uri: str) -> bool:
+        """Dial a peer no longer; False if it is not in the list."""
+        try:
+            return self._dialer.remove(uri)
+        except SaveError as error:
+            raise _not_saved(error) from error
 
     # ---------------------------------------------------------------- joining
 
@@ -286,6 +322,12 @@ def _bad_uri(error: ValueError) -> AdminError:
     return AdminError("bad_request", message, remedy or "write tcp://host:port")
 
 
+def _not_saved(error: SaveError) -> AdminError:
+    return AdminError(
+        "not_saved", str(error), "nothing is changed; see peering.saved_peers in the configuration"
+    )
+
+
 def _sample(row: PeeringSnapshot, now: Now) -> Sample:
     return Sample(now.seconds, row.rx_bytes, row.tx_bytes)
 
@@ -310,5 +352,5 @@ def _removed(row: PeeringSnapshot | None, dial: DialFacts | None) -> schema.Remo
         uri=dial.uri if dial else row.uri if row else "",
         port=row.port if row else None,
         public_key=row.public_key.hex() if row and row.public_key is not None else None,
-        source=source_name(dial),
+        source=source_name(dial, row),
     )

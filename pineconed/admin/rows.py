@@ -9,6 +9,7 @@ from pineconed.admin.identifier import address_text
 from pineconed.admin.sources import DialFacts, LanSource, StreamFacts
 from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
+from pineconed.router.peer import PeerType
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
 
@@ -18,9 +19,11 @@ def root_row(root: Root) -> schema.Root:
     return schema.Root(root.public_key.hex(), root.sequence)
 
 
-def source_name(dial: DialFacts | None) -> schema.PeerSource | None:
-    """Where a peer was configured, None for one that was not."""
-    return cast(schema.PeerSource, dial.source) if dial else None
+def source_name(dial: DialFacts | None, peering: PeeringSnapshot | None = None) -> schema.PeerSource | None:
+    """Where a peer comes from, None for one that came by itself."""
+    if dial is not None:
+        return cast(schema.PeerSource, dial.source)
+    return "multicast" if peering is not None and peering.peer_type is PeerType.MULTICAST else None
 
 
 def _hex(key: bytes | None) -> str | None:
@@ -51,7 +54,7 @@ def peering_row(
         type=cast(schema.PeerTypeName, peering.peer_type.name.lower()),
         zone=peering.zone,
         state=peering.state,
-        source=source_name(dial),
+        source=source_name(dial, peering),
         uptime_seconds=peering.uptime_seconds,
         idle_seconds=peering.idle_seconds,
         announced=peering.announced,

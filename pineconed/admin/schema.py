@@ -35,14 +35,22 @@ Uri = Annotated[str, Meta(min_length=1, max_length=2000, description="Such as tc
 PeerTypeName = Literal["pipe", "multicast", "bonjour", "remote", "bluetooth"]
 DirectionName = Literal["inbound", "outbound"]
 PeerState = Literal["up", "handshake", "connecting", "waiting"]
-PeerSource = Literal["file", "flag", "api"]
+PeerSource = Literal["file", "flag", "saved", "api", "multicast"]
 RouteMethod = Literal["local", "tree", "snake", "none"]
 SessionState = Literal["up", "dialling", "failed", "bare"]
 SessionPath = Literal["tree", "snake"]
 PingFailure = Literal["route", "session", "peer"]
 LevelName = Literal["debug", "info", "warning", "error"]
 ErrorCode = Literal[
-    "bad_request", "not_found", "method_not_allowed", "conflict", "limit", "too_large", "internal"
+    "bad_request",
+    "not_found",
+    "method_not_allowed",
+    "conflict",
+    "limit",
+    "too_large",
+    "bad_config",
+    "not_saved",
+    "internal",
 ]
 
 
@@ -102,7 +110,11 @@ class Peer(Struct, frozen=True, kw_only=True):
     zone: Annotated[str, Meta(description="'static' for configured peers, else the network it was found on.")]
     state: PeerState
     source: Annotated[
-        PeerSource | None, Meta(description="Where the peer was configured; null if it was not.")
+        PeerSource | None,
+        Meta(
+            description="Where the peer comes from: the configuration file, a flag in its place, the saved "
+            "peers, this API until the daemon stops, or LAN discovery; null if it came by itself."
+        ),
     ]
     uptime_seconds: Annotated[Seconds | None, Meta(description="Since the stream was opened; null if down.")]
     idle_seconds: Annotated[Seconds | None, Meta(description="Since the last byte came; null if down.")]
@@ -287,7 +299,7 @@ class AddressAnswer(Struct, frozen=True, kw_only=True):
 
 
 class AddedPeer(Struct, frozen=True):
-    """A peer that is dialled from now on, until it is removed or the daemon stops."""
+    """A peer that is dialled from now on: until the daemon stops, or if it is saved until it is removed."""
 
     uri: Annotated[str, Meta(description="As the daemon writes it.")]
     source: PeerSource
@@ -301,7 +313,10 @@ class RemovedPeer(Struct, frozen=True, kw_only=True):
     public_key: Key | None
     source: Annotated[
         PeerSource | None,
-        Meta(description="Where it was configured, if it was; one of the file is back at the next start."),
+        Meta(
+            description="Where it came from, if that is known; one of the file or a flag is back at the next "
+            "start."
+        ),
     ]
 
 
@@ -332,6 +347,17 @@ class Discovery(Struct, frozen=True, kw_only=True):
     enabled: bool
     interfaces: Annotated[list[LanInterface], Meta(description="All of this host, by index.")]
     counters: Annotated[dict[str, Count], Meta(description="What became of beacons, dials and peerings.")]
+
+
+class Reloaded(Struct, frozen=True):
+    """What a reload changed, one sentence each."""
+
+    applied: Annotated[list[str], Meta(description="What is different now.")]
+    failed: Annotated[list[str], Meta(description="What should be and could not, and why.")]
+    at_next_start: Annotated[
+        list[str],
+        Meta(description="Changed settings, as section.key, that take effect when the daemon starts again."),
+    ]
 
 
 class LogLevel(Struct, frozen=True):
@@ -383,6 +409,7 @@ class AddPeer(Struct, frozen=True, forbid_unknown_fields=True):
     """A peer to dial from now on."""
 
     uri: Uri
+    save: Annotated[bool, Meta(description="Also after the next start.")] = False
 
 
 class RemovePeerQuery(Struct, frozen=True, forbid_unknown_fields=True):

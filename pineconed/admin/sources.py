@@ -5,7 +5,7 @@
 passes them in.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from pineconed.admin.schema import LevelName
@@ -81,7 +81,7 @@ class DialFacts(Protocol):
 
     @property
     def source(self) -> str:
-        """Where it was configured: `file`, `flag` or `api`."""
+        """Where it was configured: `file`, `flag`, `saved` or `api`."""
 
     @property
     def state(self) -> str:
@@ -111,10 +111,36 @@ class PeerList(Protocol):
         """All of them."""
 
     def add(self, uri: str, source: str) -> None:
-        """Dial this peer from now on; nothing happens if it is there already. ValueError for no URI."""
+        """Dial this peer from now on; nothing happens if it is there already. ValueError for no URI.
+
+        One with the source `saved` is written down. SaveError when that cannot be.
+        """
 
     def remove(self, uri: str) -> bool:
-        """Dial it no longer, but leave its link alone; False if it is not in the list."""
+        """Dial it no longer, but leave its link alone; False if it is not in the list.
+
+        SaveError when it is a saved one and cannot be taken out of the file.
+        """
+
+
+class ReloadFacts(Protocol):
+    """What became of a reload, as sentences."""
+
+    @property
+    def applied(self) -> list[str]:
+        """What is different now."""
+
+    @property
+    def failed(self) -> list[str]:
+        """What should be and could not."""
+
+    @property
+    def at_next_start(self) -> list[str]:
+        """Settings that only a start applies."""
+
+
+Reload = Callable[[], Awaitable[ReloadFacts]]
+"""Reads the configuration again. ReloadError when there is a mistake in it; then nothing has changed."""
 
 
 class LanFacts(Protocol):

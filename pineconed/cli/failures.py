@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How pineconectl fails: one line on standard error that names the remedy, and an exit code per kind."""
+"""How pineconectl fails: what is wrong and the remedy on standard error, and an exit code per kind.
+
+That is one line, but for several mistakes in a configuration.
+"""
 
 from enum import IntEnum
 
 import click
 
 from pineconed.admin import schema
-from pineconed.admin.client import ClientError, NoDaemonError, NotPermittedError
+from pineconed.admin.client import ClientError, NoDaemonError, NotPermittedError, RefusedError
 from pineconed.cli.echoing import UnansweredError
 from pineconed.cli.output import OutputError
 from pineconed.cli.units import printable
@@ -53,6 +56,9 @@ def _client_failure(error: Exception) -> tuple[ExitCode, str] | None:
         code = ExitCode.NOT_PERMITTED
     elif isinstance(error, UnansweredError):
         code = _PING_FAILURES[error.failed]
+    if isinstance(error, RefusedError) and error.code == "bad_config":
+        lines = [*str(error).splitlines(), error.remedy]
+        return code, "\n".join(printable(f"{PROGRAM}: {line}") for line in lines)
     return code, _line(str(error), error.remedy)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import click
 
 from pineconed import __version__
-from pineconed.cli.commands_change import add_peer, log_level, remove_peer
+from pineconed.cli.commands_change import add_peer, log_level, reload, remove_peer
 from pineconed.cli.commands_look import discovery, peers, snake, status, tree
 from pineconed.cli.commands_make import genpassword
 from pineconed.cli.commands_name import address, routes, version
@@ -31,7 +31,7 @@ from pineconed.cli.settings import Settings, common_options
     sections={
         "See what is": (status, peers, discovery, sessions, tree, snake),
         "Find out": (ping, routes, address, version),
-        "Change": (add_peer, remove_peer, log_level),
+        "Change": (add_peer, remove_peer, reload, log_level),
         "Make": (genpassword,),
     },
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no daemon answers, 4 not permitted; "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `status`, `routes`, `add-peer`, `remove-peer` and `version` print."""
+"""What `status`, `routes`, `add-peer`, `remove-peer`, `reload` and `version` print."""
 
 from collections.abc import Sequence
 
@@ -104,13 +104,20 @@ def _route_style(route: schema.Route) -> str:
 
 def added_blocks(added: schema.AddedPeer) -> list[Block]:
     """A peer is dialled from now on."""
+    kept = "It is kept until 'pineconectl remove-peer' takes it out."
+    forgotten = "The daemon forgets it when it stops; to keep it, say --save."
+    outlook = kept if added.source == "saved" else forgotten
     return [
         Line(f"dialling {added.uri}"),
-        Note(
-            "See 'pineconectl peers' for how it goes. The daemon forgets it when it stops; to keep it, "
-            "add it to 'connect' in /etc/pineconed/pineconed.toml."
-        ),
+        Note(f"See 'pineconectl peers' for how it goes. {outlook}"),
     ]
+
+
+def reloaded_blocks(reloaded: schema.Reloaded) -> list[Block]:
+    """What a reload changed, and what it could not."""
+    lines = [*reloaded.applied, *(f"failed: {sentence}" for sentence in reloaded.failed)]
+    lines += [f"takes effect at the next start: {setting}" for setting in reloaded.at_next_start]
+    return [Line(line) for line in lines or ["nothing has changed"]]
 
 
 def removed_blocks(removed: schema.RemovedPeers) -> list[Block]:
@@ -118,7 +125,9 @@ def removed_blocks(removed: schema.RemovedPeers) -> list[Block]:
     blocks: list[Block] = [Line(_removed_text(peer)) for peer in removed.removed]
     if any(peer.source == "file" for peer in removed.removed):
         blocks.append(Note("It is in the configuration file and so is back when the daemon starts again."))
-    if any(peer.source is None for peer in removed.removed):
+    if any(peer.source == "flag" for peer in removed.removed):
+        blocks.append(Note("It stands behind --connect and so is back when the daemon starts again."))
+    if any(peer.source in {None, "multicast"} for peer in removed.removed):
         blocks.append(Note("A peer that dials this node, or is found on the local network, may come back."))
     return blocks
 
@@ -127,6 +136,6 @@ def _removed_text(peer: schema.RemovedPeer) -> str:
     parts = []
     if peer.port is not None:
         parts.append(f"closed port {peer.port} to {peer.public_key}")
-    if peer.source is not None:
+    if peer.source not in {None, "multicast"}:
         parts.append(f"no longer dialling {peer.uri}")
     return ", ".join(parts) or f"closed {peer.uri}"

@@ -5,21 +5,27 @@ key, locks       who we are, and that nobody else is
 TUN device       where this host's packets come and go
 node, driver     the protocol core, and what moves its bytes
 listeners        where others reach us
+interfaces       told to LAN discovery and to roaming when they change
 LAN discovery    the nodes on the same network
-dialer           the configured peers
+dialer, roster   the configured peers
 admin server     what pineconectl talks to
-upkeep           once a second: dials that failed, lines left out of the log
+upkeep           once a second: dials that failed, lines left out of the log, whether this host slept
+
+From then on a reload may change the listeners, the peers, LAN discovery, and the rules.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from ipaddress import IPv6Address
 
 import structlog
 
 from pineconed import __version__
+from pineconed.admin.errors import AdminSocketError, ReloadError
 from pineconed.admin.identifier import parse_identifier
 from pineconed.daemon.config import Config
 from pineconed.daemon.config_load import Loaded
@@ -33,22 +39,24 @@ from pineconed.daemon.lock import claim_socket, lock_key
 from pineconed.daemon.log_limiter import LogLimiter
 from pineconed.daemon.logs import LogLevels, write_line
 from pineconed.daemon.notify import ServiceNotifier
+from pineconed.daemon.reload import Parts, Reloader
+from pineconed.daemon.roaming import Roaming
+from pineconed.daemon.roster import Roster
+from pineconed.daemon.settings import accept_limits, admission, dial_settings
+from pineconed.daemon.sleep import read_clocks
 from pineconed.daemon.time_source import read_now
-from pineconed.discovery.lan import LanDiscovery
 from pineconed.discovery.watcher import InterfaceWatcher
 from pineconed.node import Node
 from pineconed.overlay.address import address_of
 from pineconed.overlay.session.identity import Ed25519Identity
 from pineconed.overlay.session.party import FEATURE_UDP, Offer, Party, Timing
-from pineconed.peering.admission import Admission
 from pineconed.router.peer import LinkOptions
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.transport.connect import Connector
-from pineconed.transport.dialer import Dialer, DialSettings
-from pineconed.transport.gate import GAVE_WAY, AcceptGate, AcceptLimits
+from pineconed.transport.dialer import Dialer
+from pineconed.transport.gate import GAVE_WAY, AcceptGate
 from pineconed.transport.stream import Stream
 from pineconed.transport.uri import parse_listen_uri
-from pineconed.transport.uri_options import parse_key
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.tun.device import TunDevice
 from pineconed.tun.errors import TunError
@@ -63,11 +71,21 @@ _log = structlog.get_logger(__name__)
 
 
 class Daemon:
-    """One running pineconed. `run` returns after `stop`; it raises StartError when the daemon cannot run."""
+    """One running pineconed. `run` returns after `stop`; it raises StartError when the daemon cannot run.
 
-    def __init__(self, loaded: Loaded, log_levels: LogLevels, notifier: ServiceNotifier) -> None:
+    `read` reads the configuration again, for a reload; the saved peers are not asked of it.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        log_levels: LogLevels,
+        notifier: ServiceNotifier,
+        read: Callable[[], Loaded],
+    ) -> None:
         self._config = loaded.config
         self._loaded = loaded
+        self._read = read
         self._log_levels = log_levels
         self._notifier = notifier
         self._loop = asyncio.get_running_loop()
@@ -79,6 +97,9 @@ class Daemon:
         self._pumps = RunningPumps()
         self._inbound: Inbound | None = None
         self._tun_name: str | None = None
+        self._reloader: Reloader | None = None
+        self._reload_due = False
+        self._reloads: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
         """Let `run` close everything and return; may be called at any moment, also while it still opens."""
@@ -116,7 +137,7 @@ class Daemon:
         signer = Ed25519Signer(seed)
         device = await self._open_tun(address_of(signer.public_key)) if self._config.tun.enabled else None
         node = self._make_node(seed, signer, device.features if device is not None else 0)
-        node.admit_by(_admission(self._config), read_now())
+        node.admit_by(admission(self._config.peering), read_now())
         driver = Driver(node, read_now, self._loop)
         self._parts.push_async_callback(self._pumps.close)
         self._parts.callback(driver.close, STOPPING)
@@ -124,16 +145,22 @@ class Daemon:
         driver.subscribe_sessions(self._events.handle_session_event)
         driver.start()
         reception = self._make_reception(node, driver, seed)
-        await self._open_listeners(reception)
+        inbound = await self._open_listeners(reception)
         if device is not None:
             driver.attach_tun(device, self._lose_tun)
-        lan = await self._open_lan(reception)
+        watcher = await self._watch_interfaces()
+        lan = await self._open_lan(reception, watcher)
         dialer = self._open_dialer(driver, Connector(signer, self._pumps))
+        roster = self._fill_roster(dialer, driver)
+        roaming = self._roam(driver, dialer, watcher)
+        parts = Parts(driver, reception.gate, inbound, dialer, roster, lan, self._log_levels, self._notifier)
+        reloader = Reloader(self._config, self._read, parts)
         if self._config.admin.enabled:
-            await self._open_admin(node, driver, dialer, lan)
-        self._keep_up(node, dialer)
+            await self._open_admin(node, driver, parts, reloader)
+        self._keep_up(node, dialer, roaming)
         self._announce(node)
         self._notifier.ready()
+        self._accept_reloads(reloader)
 
     def _open_key(self) -> bytes:
         """The node's seed, which from here on no other daemon on this host uses."""
@@ -160,19 +187,9 @@ class Daemon:
         )
 
     def _make_reception(self, node: Node, driver: Driver, seed: bytes) -> Reception:
-        peering = self._config.peering
-        limits = AcceptLimits(
-            half_open=peering.half_open,
-            half_open_per_source=peering.half_open_per_source,
-            links_per_source=peering.links_per_source,
-            accepts_per_second=peering.accepts_per_second,
-            accepts_burst=peering.accepts_burst,
-            total_accepts_per_second=peering.total_accepts_per_second,
-            total_accepts_burst=peering.total_accepts_burst,
-        )
         gate = AcceptGate(
             _seconds,
-            limits,
+            accept_limits(self._config.peering),
             self._events.refused,
             lambda link: driver.detach(link, GAVE_WAY),
             self._events.crowded,
@@ -180,11 +197,12 @@ class Daemon:
         driver.subscribe(gate.handle_event)
         return Reception(node, driver, gate, self._events, self._pumps, _seconds, seed)
 
-    async def _open_listeners(self, reception: Reception) -> None:
+    async def _open_listeners(self, reception: Reception) -> Inbound:
         inbound = self._inbound = Inbound(reception)
         self._parts.push_async_callback(inbound.close_all)
         for text in self._config.listen:
             await inbound.open(parse_listen_uri(text))
+        return inbound
 
     async def _open_tun(self, address: bytes) -> TunDevice:
         from pineconed.tun.attach import foreign_unique_locals, open_tun  # noqa: PLC0415 (pyroute2: 0.2 s)
@@ -206,17 +224,20 @@ class Daemon:
             _log.debug("this kernel has no segmentation offload for UDP; those from 6.2 on have it")
         return device
 
-    async def _open_lan(self, reception: Reception) -> LanDiscovery:
+    async def _watch_interfaces(self) -> InterfaceWatcher:
         from pineconed.discovery.netlink import scan_interfaces  # noqa: PLC0415 (pyroute2: 0.2 s)
 
-        lan = Lan(reception, self._tun_name)
-        self._parts.push_async_callback(lan.close)
         watcher = InterfaceWatcher(scan_interfaces)
         self._parts.push_async_callback(watcher.close)
-        watcher.subscribe(lan.discovery.handle_change)
         await watcher.start()
+        return watcher
+
+    async def _open_lan(self, reception: Reception, watcher: InterfaceWatcher) -> Lan:
+        lan = Lan(reception, self._tun_name)
+        self._parts.push_async_callback(lan.close)
+        watcher.subscribe(lan.discovery.handle_change)
         await lan.apply(self._config.multicast)
-        return lan.discovery
+        return lan
 
     def _open_dialer(self, driver: Driver, connector: Connector) -> Dialer:
         def attach(stream: Stream, options: LinkOptions) -> int:
@@ -224,29 +245,38 @@ class Daemon:
             self._events.opened(link, stream.remote, options.uri, options)
             return link
 
-        peering = self._config.peering
-        dialer = Dialer(connector.connect, attach, DialSettings(peering.backoff_min, peering.backoff_max))
+        dialer = Dialer(connector.connect, attach, dial_settings(self._config.peering))
         self._parts.push_async_callback(dialer.close)
         driver.subscribe(dialer.handle_event)
-        for uri in self._config.connect:
-            dialer.add(uri, self._loaded.connect_source)
         return dialer
 
-    async def _open_admin(self, node: Node, driver: Driver, dialer: Dialer, lan: LanDiscovery) -> None:
-        from pineconed.admin.errors import AdminSocketError  # noqa: PLC0415
+    def _fill_roster(self, dialer: Dialer, driver: Driver) -> Roster:
+        loaded = self._loaded
+        roster = Roster(dialer, driver.detach, loaded.config.saved_peers, loaded.connect_source)
+        roster.configure(loaded.config.connect, loaded.saved)
+        return roster
+
+    def _roam(self, driver: Driver, dialer: Dialer, watcher: InterfaceWatcher) -> Roaming:
+        roaming = Roaming(driver, dialer, watcher.interfaces, self._tun_name, read_clocks)
+        self._parts.callback(roaming.close)
+        watcher.subscribe(roaming.handle_change)
+        return roaming
+
+    async def _open_admin(self, node: Node, driver: Driver, parts: Parts, reloader: Reloader) -> None:
         from pineconed.admin.handlers import AdminBackend  # noqa: PLC0415
         from pineconed.admin.server import AdminServer  # noqa: PLC0415 (aiohttp: 0.3 s and 30 MB)
 
         backend = AdminBackend(
             node,
             driver,
-            dialer,
+            parts.roster,
             self._log_levels,
             __version__,
             clock=read_now,
             tun_name=self._tun_name,
             listeners=self._listening,
-            lan=lan,
+            lan=parts.lan.discovery,
+            reload=reloader.reload,
         )
         admin = self._config.admin
         server = AdminServer(backend, admin.socket, admin.mode_bits, admin.group_name)
@@ -264,13 +294,28 @@ class Daemon:
                 StartError(f"the interface {self._tun_name} is gone ({reason}); start the daemon again")
             )
 
-    def _keep_up(self, node: Node, dialer: Dialer) -> None:
+    def reload(self) -> None:
+        """Read the configuration again and apply what has changed, as soon as the daemon is ready."""
+        self._reload_due = True
+        if self._reloader is not None and not self._over.done():
+            self._accept_reloads(self._reloader)
+
+    def _accept_reloads(self, reloader: Reloader) -> None:
+        self._reloader = reloader
+        if self._reload_due:
+            self._reload_due = False
+            task = self._loop.create_task(_reload(reloader))
+            self._reloads.add(task)
+            task.add_done_callback(self._reloads.discard)
+
+    def _keep_up(self, node: Node, dialer: Dialer, roaming: Roaming) -> None:
         """Do the small work of every second, and come back in one."""
         peers = dialer.peers()
         node.configured_peers = len(peers)
         self._events.dialled(peers)
         self._limiter.flush()
-        self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self._keep_up, node, dialer)
+        roaming.look_at_clocks()
+        self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self._keep_up, node, dialer, roaming)
 
     # ---------------------------------------------------------------- telling the operator
 
@@ -293,26 +338,21 @@ class Daemon:
             address=str(IPv6Address(node.address)),
             key=node.public_key.hex(),
             listen=",".join(self._listening()) or "none",
-            connect=len(config.connect),
+            connect=len(config.connect) + len(self._loaded.saved),
             tun=self._tun_name or "none",
             admin=str(config.admin.socket) if config.admin.enabled else "none",
             config=str(self._loaded.source or "defaults"),
         )
-        if not (config.listen or config.connect or config.multicast.enabled):
+        if not (config.listen or config.connect or self._loaded.saved or config.multicast.enabled):
             _log.warning(
                 "this node neither listens nor connects, so it is alone",
                 remedy="name a peer under connect, or add one with pineconectl add-peer",
             )
 
 
-def _admission(config: Config) -> Admission:
-    """Who may peer, as the configuration says."""
-    peering = config.peering
-    return Admission(
-        frozenset(parse_key(key) for key in peering.allowed_keys),
-        frozenset(parse_key(key) for key in peering.blocked_keys),
-        peering.max_peers,
-    )
+async def _reload(reloader: Reloader) -> None:
+    with contextlib.suppress(ReloadError):  # the log tells
+        await reloader.reload()
 
 
 def _party(seed: bytes, config: Config, features: int) -> Party:

@@ -201,6 +201,16 @@ class PeeringSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     backoff_max: Annotated[
         float, Meta(ge=0.1, le=86400, description="The longest wait between two tries, in seconds.")
     ] = 60.0
+    saved_peers: Annotated[
+        str,
+        Meta(
+            pattern=r"^(/[^\0]*)?\Z",
+            description="File in which `pineconectl add-peer --save` keeps peers, passwords in their URIs "
+            "included. It is read after this file, and only pineconed writes it. Empty: peers.toml in the "
+            "folder of the key file.",
+            extra={"expected": "an absolute path (it begins with /) in double quotes, or nothing in them"},
+        ),
+    ] = ""
     half_open: Annotated[
         int,
         Meta(
@@ -317,3 +327,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogSection = LogSection()
     peering: PeeringSection = PeeringSection()
     multicast: MulticastSection = MulticastSection()
+
+    @property
+    def saved_peers(self) -> Path:
+        """The file of the saved peers."""
+        return Path(self.peering.saved_peers or self.node.key_file.with_name("peers.toml"))

@@ -43,12 +43,13 @@ class Loaded(NamedTuple):
     """A usable configuration.
 
     `source` is the file that it was read from, None when there was none; `connect_source` tells where
-    its `connect` stands.
+    its `connect` stands. `saved` are the peers that pineconectl saved, as URIs.
     """
 
     config: Config
     source: Path | None
     connect_source: Literal["file", "flag"]
+    saved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,9 @@ def load(path: Path | None, overrides: Overrides) -> Loaded:
     ConfigError when a file that was asked for is missing, or when anything in it is not as it should be.
     """
     text, source = _read(path)
-    data = _parse(text, source) if source else {}
+    data = parse_toml(text, source) if source else {}
     if source and (problems := check(data)):
-        raise ConfigError("\n".join(_describe_all(problems, text, source)))
+        raise ConfigError("\n".join(describe_all(problems, text, source)))
     flags = overrides.as_data()
     if problems := check(flags):
         raise ConfigError("\n".join(f"{_FLAGS[str(path[0])]}: {text}" for path, text in problems))
@@ -107,24 +108,32 @@ def _read(path: Path | None) -> tuple[str, Path | None]:
     """The text of the file and its name; no name when the default file is not there."""
     wanted = path or DEFAULT_CONFIG_PATH
     try:
-        with wanted.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)
+        return read_text(wanted, "--config"), wanted
     except FileNotFoundError:
         if path is None:
             return "", None
         raise ConfigError(
             f"{wanted}: there is no such file; `pineconed genconf` prints one to start from"
         ) from None
+
+
+def read_text(path: Path, setting: str) -> str:
+    """The text of a file that `setting` names. FileNotFoundError, or ConfigError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_FILE + 1)
+    except FileNotFoundError:
+        raise
     except IsADirectoryError:
-        raise ConfigError(f"{wanted}: is a folder; name the file in it with --config") from None
+        raise ConfigError(f"{path}: is a folder; name the file in it with {setting}") from None
     except OSError as error:
         raise ConfigError(
-            f"{wanted}: cannot be read: {error.strerror}; run as a user who may read it, or name another "
-            "file with --config"
+            f"{path}: cannot be read: {error.strerror}; run as a user who may read it, or name another "
+            f"file with {setting}"
         ) from error
     if len(raw) > _MAX_FILE:
-        raise ConfigError(f"{wanted}: is larger than 1 MiB, so it is hardly a configuration file")
-    return _decode(raw, wanted), wanted
+        raise ConfigError(f"{path}: is larger than 1 MiB, so it is hardly a configuration file")
+    return _decode(raw, path)
 
 
 def _decode(raw: bytes, source: Path) -> str:
@@ -135,7 +144,8 @@ def _decode(raw: bytes, source: Path) -> str:
         raise ConfigError(f"{source}:{line}: is not UTF-8 text; save the file in that encoding") from error
 
 
-def _parse(text: str, source: Path) -> dict[str, Any]:
+def parse_toml(text: str, source: Path) -> dict[str, Any]:
+    """The plain data of a TOML file. ConfigError names the line that is no TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -155,7 +165,8 @@ def _syntax_hint(what: str) -> str:
     return next((f" ({hint})" for start, hint in _SYNTAX_HINTS.items() if what.startswith(start)), "")
 
 
-def _describe_all(problems: list[Problem], text: str, source: Path) -> Iterator[str]:
+def describe_all(problems: list[Problem], text: str, source: Path) -> Iterator[str]:
+    """A line for each mistake in the file with this text, in their order there."""
     placed = [(line_of(text, problem.path), problem) for problem in problems]
     for line, problem in sorted(placed, key=lambda item: item[0] or 0):
         place = f"{source}:{line}" if line else str(source)

@@ -16,7 +16,7 @@ _WIDTH = 100
 _HEAD = f"""\
 Configuration of pineconed, in TOML. The daemon reads {DEFAULT_CONFIG_PATH} unless it is
 started with --config. Every key has a default, shown here behind a # without a space; remove the # to
-change one. `pineconed check-config` tells whether the file is right. Changes count from the next start.
+change one. `pineconed check-config` tells whether the file is right, `systemctl reload pineconed` applies it.
 """
 
 

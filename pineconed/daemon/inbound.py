@@ -10,6 +10,7 @@ from pineconed.daemon.errors import StartError
 from pineconed.daemon.event_log import EventLog
 from pineconed.node import Node
 from pineconed.peering.admission import Objection
+from pineconed.router.events import Event, LinkDown
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.transport.gate import AcceptGate, Visit
 from pineconed.transport.listener import Listener, ListenError, Place
@@ -84,12 +85,14 @@ class Inbound:
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
         self._open: dict[str, _Open] = {}
+        self._came_by: dict[int, str] = {}
+        reception.driver.subscribe(self._forget)
 
     async def open(self, uri: PeerUri) -> None:
         """Listen there from now on. StartError when that cannot be."""
         reception = self._reception
         try:
-            place, service = _SCHEMES[uri.scheme](uri, _Intake(uri, reception), reception)
+            place, service = _SCHEMES[uri.scheme](uri, _Intake(uri, reception, self._came_by), reception)
             listener = Listener(place, reception.gate, service.serve, reception.events.out_of_order)
             await _start(listener, service)
         except ListenError as error:
@@ -102,10 +105,33 @@ class Inbound:
         await listener.close()
         await service.close()
 
+    def refresh(self) -> list[str]:
+        """Have every listener read its TLS files again; what is wrong with them, a sentence each."""
+        wrong = []
+        for uri, _, service in self._open.values():
+            try:
+                service.reload()
+            except ListenError as error:
+                wrong.append(f"{uri.name}: {error}; the files of before are used on")
+        return wrong
+
+    def hang_up(self, name: str, reason: str) -> None:
+        """End the peerings that came in by the listener of this name."""
+        for link in [link for link, came_by in self._came_by.items() if came_by == name]:
+            self._reception.driver.detach(link, reason)
+
     async def close_all(self) -> None:
         """Listen nowhere any more."""
         for name in list(self._open):
             await self.close(name)
+
+    def listening(self) -> tuple[str, ...]:
+        """The URIs of the listeners that are open, as they were configured."""
+        return tuple(uri.text for uri, _, _ in self._open.values())
+
+    def _forget(self, event: Event) -> None:
+        if isinstance(event, LinkDown):
+            self._came_by.pop(event.link, None)
 
     def uris(self) -> list[str]:
         """What is listened on now, with the addresses and ports that the kernel chose."""
@@ -125,12 +151,13 @@ async def _start(listener: Listener, service: Service) -> None:
 
 
 class _Intake:
-    """Makes links of the streams of one listener."""
+    """Makes links of the streams of one listener, and notes in `came_by` that they came by it."""
 
-    def __init__(self, uri: PeerUri, reception: Reception) -> None:
+    def __init__(self, uri: PeerUri, reception: Reception, came_by: dict[int, str]) -> None:
         self._uri = uri
         self._reception = reception
         self._allowed = frozenset(uri.options.keys)
+        self._came_by = came_by
 
     def attach(self, stream: Stream, visit: Visit) -> None:
         """Give the stream to the driver; what is left of its time is for the handshake."""
@@ -138,6 +165,7 @@ class _Intake:
         options = self._options(stream.remote, stream.proven_key, reception.clock() - visit.since)
         link = reception.driver.attach(stream, options)
         visit.opened(link)
+        self._came_by[link] = self._uri.name
         reception.events.opened(link, stream.remote, visit.source, options)
 
     def fail(self, remote: str, visit: Visit, reason: str) -> None:

@@ -3,6 +3,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from pineconed import __version__
 from pineconed.daemon.config import DEFAULT_CONFIG_PATH
 from pineconed.daemon.config_load import ConfigError, Loaded, Overrides, load
 from pineconed.daemon.errors import StartError
+from pineconed.daemon.saved_peers import with_saved
 
 CONFIG_MISTAKE = 2
 REFUSED = 1
@@ -43,7 +46,7 @@ Examples:
 _EPILOG = """\
 \b
 Exit codes: 0 stopped as asked, 1 cannot run (the message says why), 2 wrong usage or configuration.
-Signals: SIGTERM and SIGINT stop the daemon; SIGHUP is ignored.
+Signals: SIGTERM and SIGINT stop the daemon; SIGHUP has it read its configuration again.
 """
 
 _WRITE_ELSEWHERE = "name a file in a folder that is there and that this user may write to"
@@ -104,7 +107,7 @@ def command(context: click.Context, /, config_file: Path | None, **flags: Any) -
     overrides = Overrides(**flags)
     context.obj = (config_file, overrides)
     if context.invoked_subcommand is None:
-        _run(_load(config_file, overrides))
+        _run(partial(load, config_file, overrides))
 
 
 @command.command()
@@ -121,7 +124,7 @@ def genconf() -> None:
 def check_config(context: click.Context, config_file: Path | None) -> None:
     """Tell whether the configuration is right, and why not."""
     outer_file, overrides = context.obj
-    loaded = _load(config_file or outer_file, overrides)
+    loaded = _load(partial(load, config_file or outer_file, overrides))
     absent = f"there is no {DEFAULT_CONFIG_PATH}, so every setting is at its default"
     click.echo(f"{loaded.source} is right" if loaded.source else absent)
 
@@ -171,9 +174,9 @@ def _describe_key(seed: bytes, *, to_stderr: bool) -> None:
     click.echo(f"address    {IPv6Address(address_of(public_key))}", err=to_stderr)
 
 
-def _load(config_file: Path | None, overrides: Overrides) -> Loaded:
+def _load(read: Callable[[], Loaded]) -> Loaded:
     try:
-        return load(config_file, overrides)
+        return read()
     except ConfigError as error:
         raise _refusal(str(error), CONFIG_MISTAKE) from error
 
@@ -188,11 +191,12 @@ def _refusal(message: str, code: int = REFUSED) -> click.exceptions.Exit:
     return click.exceptions.Exit(code)
 
 
-def _run(loaded: Loaded) -> None:
+def _run(read: Callable[[], Loaded]) -> None:
     from pineconed.daemon.run import run_until_stopped  # noqa: PLC0415
 
+    loaded = _load(lambda: with_saved(read()))
     try:
-        run_until_stopped(loaded)
+        run_until_stopped(loaded, read)
     except StartError as error:
         raise _refusal(str(error)) from error
 

@@ -2,6 +2,7 @@
 """Tells systemd how the start goes, where systemd runs us and its Python library is installed."""
 
 import importlib
+import time
 from collections.abc import Mapping
 from types import ModuleType
 
@@ -19,6 +20,11 @@ class ServiceNotifier:
     def ready(self) -> None:
         """The interface is up and the listeners listen."""
         self._notify("READY=1")
+
+    def reloading(self) -> None:
+        """The configuration is read again; `ready` ends that."""
+        # sd_notify(3): the moment tells systemd which `ready` is the answer to its request.
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """The daemon has begun to stop."""

@@ -13,15 +13,16 @@ from pineconed.daemon.logs import set_up_logs
 from pineconed.daemon.notify import ServiceNotifier
 
 
-def run_until_stopped(loaded: Loaded) -> None:
-    """Run a daemon until SIGTERM or SIGINT. StartError when it cannot run."""
+def run_until_stopped(loaded: Loaded, read: Callable[[], Loaded]) -> None:
+    """Run a daemon until SIGTERM or SIGINT; SIGHUP has it `read` again. StartError when it cannot run."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log_levels = set_up_logs(loaded.config.log, sys.stderr, os.environ)
     notifier = ServiceNotifier(os.environ)
 
     async def live() -> None:
-        daemon = Daemon(loaded, log_levels, notifier)
+        daemon = Daemon(loaded, log_levels, notifier, read)
         _stop_on_signals(daemon.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
         await daemon.run()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -37,6 +37,19 @@ main()
 """
 
 
+HANGS_UP = """
+import os, signal
+from pineconed.daemon import app
+opened = app.Daemon._open
+async def open_after_signal(self):
+    os.kill(os.getpid(), signal.SIGHUP)
+    await opened(self)
+app.Daemon._open = open_after_signal
+from pineconed.daemon.main import main
+main()
+"""
+
+
 class Daemon:
     """A pineconed of an ordinary user, with its files in a folder of its own."""
 
@@ -236,10 +249,9 @@ def test_both_signals_stop_it(start: Start, number: signal.Signals) -> None:
     assert (code, took < STOP_LIMIT) == (0, True)
 
 
-def test_a_hang_up_changes_nothing(start: Start) -> None:
-    one = start("one").ready()
-    os.kill(one.process.pid, signal.SIGHUP)
-    time.sleep(0.3)
+def test_a_hang_up_while_it_starts_is_a_reload_afterwards(start: Start) -> None:
+    one = start("one", program=["-c", HANGS_UP])
+    one.process.wait_for("the configuration is reloaded", 10)
     assert one.status().peers == 0
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+from pineconed.admin.errors import ReloadError, SaveError
 from pineconed.admin.handlers import AdminBackend
 from pineconed.admin.schema import LevelName
 from pineconed.admin.server import AdminServer
@@ -241,12 +242,16 @@ class FakeDialer:
         ]
     )
 
+    full: bool = False
+
     def peers(self) -> list[FakeDial]:
         return list(self.rows)
 
     def add(self, uri: str, source: str) -> None:
         if not uri.startswith("tcp://"):
             raise ValueError(f"'{uri}': unknown scheme; write tcp://host:port")
+        if source == "saved" and self.full:
+            raise SaveError("cannot write /var/lib/pineconed/peers.toml: No space left on device")
         if uri not in [row.uri for row in self.rows]:
             self.rows.append(FakeDial(uri, source, "connecting", None, 0, None, None))
 
@@ -284,6 +289,13 @@ class FakeLan:
 
 
 @dataclass
+class FakeOutcome:
+    applied: list[str] = field(default_factory=lambda: ["dialling tcp://192.0.2.7:4444"])
+    failed: list[str] = field(default_factory=list)
+    at_next_start: list[str] = field(default_factory=lambda: ["node.key_file"])
+
+
+@dataclass
 class World:
     """All the fakes, and a backend over them with a clock that a test moves."""
 
@@ -291,6 +303,7 @@ class World:
     driver: FakeDriver = field(default_factory=FakeDriver)
     dialer: FakeDialer = field(default_factory=FakeDialer)
     log_levels: FakeLogLevels = field(default_factory=FakeLogLevels)
+    outcome: FakeOutcome | str = field(default_factory=FakeOutcome)
     seconds: float = 5000.0
     tun_name: str | None = "pine0"
     lan: FakeLan | None = field(default_factory=FakeLan)
@@ -307,7 +320,14 @@ class World:
             tun_name=self.tun_name,
             listeners=lambda: ["tcp://[::]:4444"],
             lan=self.lan,
+            reload=self.reload,
         )
+
+    async def reload(self) -> FakeOutcome:
+        """As `outcome` says; a text is that of the error."""
+        if isinstance(self.outcome, str):
+            raise ReloadError(self.outcome)
+        return self.outcome
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def test_a_configured_peering_is_joined_with_its_dial_and_its_stream(backend: Ad
 
 def test_a_peering_without_dial_and_stream(backend: AdminBackend) -> None:
     row = backend.peers(schema.PeersQuery(port=7))[0]
-    assert (row.source, row.attempts, row.remote, row.rtt_seconds) == (None, None, None, None)
+    assert (row.source, row.attempts, row.remote, row.rtt_seconds) == ("multicast", None, None, None)
     assert (row.type, row.zone) == ("multicast", "eth0")
 
 
@@ -168,7 +168,7 @@ def test_removing_by_port_also_stops_dialling(world: World) -> None:
 @pytest.mark.parametrize("name", [PARENT_KEY.hex(), address_text(PARENT_KEY)])
 def test_removing_by_key_or_address_ends_all_peerings_to_the_node(world: World, name: str) -> None:
     answer = world.backend().remove_peer(schema.RemovePeerQuery(key=name))
-    assert [(row.port, row.source) for row in answer.removed] == [(1, "file"), (7, None)]
+    assert [(row.port, row.source) for row in answer.removed] == [(1, "file"), (7, "multicast")]
     assert [link for link, _ in world.driver.detached] == [1, 4]
 
 
@@ -285,3 +285,17 @@ def test_log_level(world: World) -> None:
 
 def test_version(backend: AdminBackend) -> None:
     assert backend.version(NOTHING) == schema.Version("1.2.3", 1, 1)
+
+
+def test_a_saved_peer(world: World) -> None:
+    answer = world.backend().add_peer(schema.AddPeer("tcp://192.0.2.7:4444", save=True))
+    assert answer == schema.AddedPeer("tcp://192.0.2.7:4444", "saved")
+    assert world.dialer.rows[-1].source == "saved"
+
+
+def test_a_peer_that_cannot_be_saved(world: World) -> None:
+    world.dialer.full = True
+    with pytest.raises(AdminError) as caught:
+        world.backend().add_peer(schema.AddPeer("tcp://192.0.2.7:4444", save=True))
+    assert (caught.value.code, caught.value.status) == ("not_saved", 500)
+    assert "No space left" in caught.value.message

@@ -57,6 +57,8 @@ CALLS: list[tuple[str, str, bytes | None, int]] = [
     ("PUT", "/v1/log-level", b" " * 20_000, 413),
     ("GET", "/v1/version", None, 200),
     ("GET", "/v1/version?x=1", None, 400),
+    ("POST", "/v1/reload", None, 200),
+    ("POST", "/v1/reload?x=1", None, 400),
     ("GET", "/v1/discovery", None, 200),
     ("GET", "/v1/discovery?x=1", None, 400),
     ("GET", "/v1/openapi.json", None, 200),
@@ -100,7 +102,7 @@ def test_every_call_is_tried_below() -> None:
     for path, calls in document("1.2.3")["paths"].items():
         for method, operation in calls.items():
             for status in operation["responses"]:
-                elsewhere = status == "500" or (path, status) == ("/v1/ping", "409")
+                elsewhere = status == "500" or (path, status) in {("/v1/ping", "409"), ("/v1/reload", "409")}
                 assert elsewhere or (method.upper(), path, int(status)) in tried
 
 
@@ -126,6 +128,13 @@ def test_an_internal_error_is_as_described(socket_path: Path, world: World) -> N
     reply = call(socket_path, "GET", "/v1/status")
     assert reply.status == 500
     check(reply, "GET", "/v1/status")
+
+
+def test_a_refused_reload_is_as_described(socket_path: Path, world: World) -> None:
+    world.outcome = "c.toml:3: tun.mtu: wrong"
+    reply = call(socket_path, "POST", "/v1/reload")
+    assert (reply.status, reply.json["error"]["code"]) == (409, "bad_config")
+    check(reply, "POST", "/v1/reload")
 
 
 def test_answers_without_optional_values_are_as_described(socket_path: Path, world: World) -> None:

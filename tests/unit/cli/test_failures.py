@@ -163,3 +163,14 @@ def test_errors_are_lines_even_when_their_cause_is_not(socket_path: Path) -> Non
     assert run.returncode == 1
     assert "\x1b" not in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_each_mistake_of_a_configuration_has_its_line(pineconectl: Pineconectl, world: World) -> None:
+    world.outcome = "c.toml:3: tun.mtu: wrong\nc.toml:9: listen: wrong"
+    result = pineconectl("reload")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines() == [
+        "pineconectl: c.toml:3: tun.mtu: wrong",
+        "pineconectl: c.toml:9: listen: wrong",
+        "pineconectl: nothing is changed; mend the file first",
+    ]

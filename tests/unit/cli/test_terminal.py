@@ -21,7 +21,7 @@ from pineconed.cli.view_tree import snake_terminal, tree_terminal
 from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, FakeDial, World
 from tests.unit.cli.process import on_terminal, without_codes
 
-WIDE = 280
+WIDE = 320
 PICTURES = Path(__file__).parent / "pictures"
 
 
@@ -64,7 +64,7 @@ def test_a_usual_terminal_keeps_one_line_for_each_peer(socket_path: Path) -> Non
     assert lines[0].split()[:3] == ["PORT", "ADDRESS", "URI"]
     assert [line.split()[0] for line in lines[1:5]] == ["1*", "2", "7", "-"]
     assert address_text(PARENT_KEY) in lines[1]
-    assert "13 columns left out" in lines[5]
+    assert "14 columns left out" in lines[5]
     down = lines[lines.index("Down") + 1 :]
     assert down[0].split() == ["URI", "STATE", "NEXT", "TRY", "TRIES", "LAST", "ERROR"]
     assert "in 12 s" in down[2]

@@ -119,7 +119,7 @@ def live(
     notes = Notes()
 
     async def whole_life() -> None:
-        daemon = Daemon(loaded, LogLevels("info"), notes)
+        daemon = Daemon(loaded, LogLevels("info"), notes, lambda: loaded)
         living = asyncio.create_task(daemon.run())
         await until(lambda: "ready" in notes.told or living.done())
         if act is not None and not living.done():
@@ -241,7 +241,8 @@ def test_it_can_be_stopped_while_it_still_opens(
         await asyncio.Event().wait()
 
     async def stop_early() -> None:
-        daemon = Daemon(changed(config, listen=("silent:1",)), LogLevels("info"), Notes())
+        loaded = changed(config, listen=("silent:1",))
+        daemon = Daemon(loaded, LogLevels("info"), Notes(), lambda: loaded)
         asyncio.get_running_loop().call_later(0.05, daemon.stop)
         await daemon.run()
 
@@ -370,11 +371,10 @@ def test_a_signal_ends_it_and_the_next_one_would_kill(
         monkeypatch.setitem(sys.modules, "uvloop", None)
     killer = threading.Thread(target=asyncio.run, args=[kill_when_ready(lines)])
     killer.start()
-    run.run_until_stopped(config)
+    run.run_until_stopped(config, lambda: config)
     killer.join()
     assert lines[-1]["event"] == "pineconed has stopped"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_the_clock_counts_seconds_and_unix_milliseconds() -> None:

@@ -27,7 +27,7 @@ def no_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
     """Configurations with which a daemon would have been started."""
     started: list[Loaded] = []
-    monkeypatch.setattr(run, "run_until_stopped", started.append)
+    monkeypatch.setattr(run, "run_until_stopped", lambda loaded, _: started.append(loaded))
     return started
 
 
@@ -63,7 +63,7 @@ def test_every_flag_arrives(runs: list[Loaded], tmp_path: Path) -> None:
 def test_what_keeps_the_daemon_from_running_is_one_line_and_exit_code_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(_: Loaded) -> None:
+    def refuse(_: Loaded, __: object) -> None:
         raise StartError("no way; do this instead")
 
     monkeypatch.setattr(run, "run_until_stopped", refuse)

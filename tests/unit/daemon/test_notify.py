@@ -3,6 +3,7 @@
 
 import importlib
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def test_systemd_hears_of_the_start_and_the_end(manager: socket.socket) -> None:
     notifier.ready()
     notifier.stopping()
     assert [manager.recv(100), manager.recv(100)] == [b"READY=1", b"STOPPING=1"]
+
+
+def test_systemd_hears_of_a_reload(manager: socket.socket) -> None:
+    pytest.importorskip("systemd.daemon")
+    notifier = ServiceNotifier({"NOTIFY_SOCKET": "set"})
+    before = time.monotonic_ns() // 1000
+    notifier.reloading()
+    notifier.ready()
+    state, moment = manager.recv(100).split(b"\n")
+    assert (state, manager.recv(100)) == (b"RELOADING=1", b"READY=1")
+    assert before <= int(moment.removeprefix(b"MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
 
 
 def test_without_systemd_nothing_is_said_nor_loaded(

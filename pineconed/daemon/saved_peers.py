@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file in which pineconectl's peers outlive the daemon: a list of URIs, in TOML.
+
+It holds passwords, so only its owner may read it, and it is replaced in one step, so that whatever happens
+there is a whole file, the old or the new one.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pineconed.admin.errors import SaveError
+from pineconed.daemon.config_check import Problem, check
+from pineconed.daemon.config_load import ConfigError, Loaded, describe_all, parse_toml, read_text
+
+_MODE = 0o600
+_KEY = "connect"
+_HEAD = """\
+# The peers that `pineconectl add-peer --save` keeps; `pineconectl remove-peer` takes them out again.
+# pineconed writes this file anew each time, so comments are lost. Passwords stand here in the clear.
+"""
+
+
+def with_saved(loaded: Loaded) -> Loaded:
+    """A configuration with its saved peers. ConfigError when their file is not as it should be."""
+    return loaded._replace(saved=read_saved(loaded.config.saved_peers))
+
+
+def read_saved(path: Path) -> tuple[str, ...]:
+    """The URIs in the file; none when it does not exist. ConfigError names the line of each mistake."""
+    try:
+        text = read_text(path, "peering.saved_peers")
+    except FileNotFoundError:
+        return ()
+    data = parse_toml(text, path)
+    strangers = [Problem((key,), f"unknown key; known here: {_KEY}") for key in data if key != _KEY]
+    known = {key: value for key, value in data.items() if key == _KEY}
+    if problems := strangers + check(known):
+        raise ConfigError("\n".join(describe_all(problems, text, path)))
+    return tuple(data.get(_KEY, ()))
+
+
+def write_saved(path: Path, uris: Sequence[str]) -> None:
+    """Replace the file. SaveError when that cannot be."""
+    items = "".join(f"    {json.dumps(uri, ensure_ascii=False)},\n" for uri in uris)
+    text = f"{_HEAD}{_KEY} = [\n{items}]\n" if uris else f"{_HEAD}{_KEY} = []\n"
+    try:
+        _replace(path, text.encode())
+    except OSError as error:
+        raise SaveError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

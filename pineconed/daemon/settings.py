@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the `[peering]` section to what the parts of the daemon are given."""
+
+from pineconed.daemon.config import PeeringSection
+from pineconed.peering.admission import Admission
+from pineconed.transport.dialer import DialSettings
+from pineconed.transport.gate import AcceptLimits
+from pineconed.transport.uri_options import parse_key
+
+
+def admission(peering: PeeringSection) -> Admission:
+    """Who may peer."""
+    return Admission(
+        frozenset(map(parse_key, peering.allowed_keys)),
+        frozenset(map(parse_key, peering.blocked_keys)),
+        peering.max_peers,
+    )
+
+
+def accept_limits(peering: PeeringSection) -> AcceptLimits:
+    """Bounds on inbound connections."""
+    return AcceptLimits(
+        half_open=peering.half_open,
+        half_open_per_source=peering.half_open_per_source,
+        links_per_source=peering.links_per_source,
+        accepts_per_second=peering.accepts_per_second,
+        accepts_burst=peering.accepts_burst,
+        total_accepts_per_second=peering.total_accepts_per_second,
+        total_accepts_burst=peering.total_accepts_burst,
+    )
+
+
+def dial_settings(peering: PeeringSection) -> DialSettings:
+    """How often peers are dialled."""
+    return DialSettings(peering.backoff_min, peering.backoff_max)
