@@ -25,6 +25,7 @@ _AT_START = (
     ("tun", "name"),
     ("tun", "mtu"),
     ("tun", "route"),
+    ("tun", "offload"),
     ("overlay", "bare_ipv6"),
     ("overlay", "rekey_after"),
     ("admin", "enabled"),
