@@ -2,7 +2,7 @@
 """What each call of the admin API does: snapshots of the node joined with the edge, and the few changes.
 
 No HTTP here. Every method takes one request struct and gives one answer struct, or raises AdminError.
-All of them run in the event loop and none waits, but for `ping`.
+All of them run in the event loop and none waits, but for `ping` and `reload`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import Never
 
 from msgspec import UNSET
 
-from pineconed.admin import schema
+from pineconed.admin import requests, schema
 from pineconed.admin.errors import AdminError, ReloadError, SaveError
 from pineconed.admin.identifier import (
     ADDRESS_BYTE,
@@ -65,7 +65,7 @@ class AdminBackend:
         self,
         node: NodeSource,
         driver: DriverSource,
-        dialer: PeerList,
+        roster: PeerList,
         log_levels: LogLevels,
         version: str,
         *,
@@ -77,7 +77,7 @@ class AdminBackend:
     ) -> None:
         self._node = node
         self._driver = driver
-        self._dialer = dialer
+        self._roster = roster
         self._log_levels = log_levels
         self._version = version
         self._clock = clock
@@ -95,7 +95,7 @@ class AdminBackend:
 
     # ---------------------------------------------------------------- looking
 
-    def status(self, _: schema.NoParameters) -> schema.Status:
+    def status(self, _: requests.NoParameters) -> schema.Status:
         """The node as a whole."""
         now = self._clock()
         status = self._node.status(now)
@@ -108,7 +108,7 @@ class AdminBackend:
             root=root_row(status.root),
             parent=status.parent.hex() if status.parent is not None else None,
             peers=status.peers,
-            peers_down=sum(1 for dial in self._dialer.peers() if dial.link not in links),
+            peers_down=sum(1 for dial in self._roster.peers() if dial.link not in links),
             uptime_seconds=status.uptime_seconds,
             tun=self._tun_name,
             listeners=list(self._listeners()),
@@ -116,23 +116,23 @@ class AdminBackend:
             counters=status.counters,
         )
 
-    def peers(self, query: schema.PeersQuery) -> list[schema.Peer]:
+    def peers(self, query: requests.PeersQuery) -> list[schema.Peer]:
         """Peerings by port, then handshakes, then configured peers that are down, by URI."""
         wanted = _identifier(query.node).prefix.hex() if query.node is not UNSET else None
         rows = [row for row in self._peer_rows() if _matches(row, query, wanted)]
         rows.sort(key=lambda row: (row.port is None, row.port or 0, row.uptime_seconds is None, row.uri))
         return rows[: query.limit]
 
-    def tree(self, _: schema.NoParameters) -> schema.Tree:
+    def tree(self, _: requests.NoParameters) -> schema.Tree:
         """The place of this node in the spanning tree."""
         return tree_row(self._node.tree(self._clock()))
 
-    def snake(self, query: schema.SnakeQuery) -> schema.Snake:
+    def snake(self, query: requests.SnakeQuery) -> schema.Snake:
         """A page of the snake table."""
         after = bytes.fromhex(query.cursor) if query.cursor is not UNSET else None
         return snake_row(self._node.snake(self._clock(), after, query.limit))
 
-    def sessions(self, query: schema.SessionsQuery) -> schema.Sessions:
+    def sessions(self, query: requests.SessionsQuery) -> schema.Sessions:
         """A page of the sessions, or the one with a node."""
         now = self._clock()
         if query.node is not UNSET:
@@ -142,11 +142,11 @@ class AdminBackend:
         after = _address(_identifier(query.cursor)) if query.cursor is not UNSET else None
         return sessions_row(self._node.sessions(now, after, query.limit))
 
-    async def ping(self, body: schema.SendPing) -> schema.Ping:
+    async def ping(self, body: requests.SendPing) -> schema.Ping:
         """Send one echo and wait for it."""
         return await self._pinger.ping(body, _identifier(body.to))
 
-    def route(self, query: schema.RouteQuery) -> schema.Route:
+    def route(self, query: requests.RouteQuery) -> schema.Route:
         """Where a frame for this node would leave now, and why."""
         target = _identifier(query.to)
         route = self._node.route(target.key, self._clock())
@@ -164,7 +164,7 @@ class AdminBackend:
             explanation=route.explanation,
         )
 
-    def address(self, query: schema.AddressQuery) -> schema.AddressAnswer:
+    def address(self, query: requests.AddressQuery) -> schema.AddressAnswer:
         """The address of a key; for an address the whole key too, if this node knows the other."""
         target = _identifier(query.of)
         key = target.key if target.exact else self._known_key(target.prefix)
@@ -175,26 +175,26 @@ class AdminBackend:
             key_prefix=target.prefix.hex(),
         )
 
-    def discovery(self, _: schema.NoParameters) -> schema.Discovery:
+    def discovery(self, _: requests.NoParameters) -> schema.Discovery:
         """LAN discovery: on which interfaces, and what came of it."""
         return discovery_row(self._lan)
 
-    def log_level(self, _: schema.NoParameters) -> schema.LogLevel:
+    def log_level(self, _: requests.NoParameters) -> schema.LogLevel:
         """The level in force."""
         return schema.LogLevel(self._log_levels.level)
 
-    def version(self, _: schema.NoParameters) -> schema.Version:
+    def version(self, _: requests.NoParameters) -> schema.Version:
         """What is running."""
         return schema.Version(self._version, schema.API_VERSION, PROTOCOL_VERSION)
 
     # ---------------------------------------------------------------- changing
 
-    def set_log_level(self, body: schema.SetLogLevel) -> schema.LogLevel:
+    def set_log_level(self, body: requests.SetLogLevel) -> schema.LogLevel:
         """Log at another level until the daemon stops."""
         self._log_levels.set_level(body.level)
         return schema.LogLevel(self._log_levels.level)
 
-    async def reload(self, _: schema.NoParameters) -> schema.Reloaded:
+    async def reload(self, _: requests.NoParameters) -> schema.Reloaded:
         """Apply what has changed in the configuration."""
         try:
             outcome = await self._reload()
@@ -202,20 +202,20 @@ class AdminBackend:
             raise AdminError("bad_config", str(error), "nothing is changed; mend the file first") from error
         return schema.Reloaded(outcome.applied, outcome.failed, outcome.at_next_start)
 
-    def add_peer(self, body: schema.AddPeer) -> schema.AddedPeer:
+    def add_peer(self, body: requests.AddPeer) -> schema.AddedPeer:
         """Dial a peer from now on; refused if it is not a URI, already there, or one too many."""
-        before = {dial.uri: dial.source for dial in self._dialer.peers()}
+        before = {dial.uri: dial.source for dial in self._roster.peers()}
         if len(before) >= MAX_CONFIGURED_PEERS:
             raise AdminError(
                 "limit", f"there are {len(before)} configured peers, the most that can be", "remove one first"
             )
         try:
-            self._dialer.add(body.uri, "saved" if body.save else "api")
+            self._roster.add(body.uri, "saved" if body.save else "api")
         except ValueError as error:
             raise _bad_uri(error) from error
         except SaveError as error:
             raise _not_saved(error) from error
-        rows = self._dialer.peers()
+        rows = self._roster.peers()
         added = next((dial for dial in rows if before.get(dial.uri) != dial.source), None)
         if added is None:
             raise AdminError(
@@ -223,7 +223,7 @@ class AdminBackend:
             )
         return schema.AddedPeer(added.uri, "saved" if body.save else "api")
 
-    def remove_peer(self, query: schema.RemovePeerQuery) -> schema.RemovedPeers:
+    def remove_peer(self, query: requests.RemovePeerQuery) -> schema.RemovedPeers:
         """End peerings and dial their peers no longer. A peer that dials us may come back."""
         if sum(value is not UNSET for value in (query.uri, query.key, query.port)) != 1:
             raise AdminError(
@@ -234,19 +234,19 @@ class AdminBackend:
         return schema.RemovedPeers(self._remove_links(query))
 
     def _remove_uri(self, uri: str) -> schema.RemovedPeer:
-        before = list(self._dialer.peers())
+        before = list(self._roster.peers())
         if not self._forget(uri):
             raise AdminError(
                 "not_found", f"{uri} is not a configured peer", "see 'pineconectl peers' for those that are"
             )
-        left = {dial.uri for dial in self._dialer.peers()}
+        left = {dial.uri for dial in self._roster.peers()}
         gone = next(dial for dial in before if dial.uri not in left)
         row = next((row for row in self._links() if row.link == gone.link), None)
         if row is not None:
             self._driver.detach(row.link, "removed by the operator")
         return _removed(row, gone)
 
-    def _remove_links(self, query: schema.RemovePeerQuery) -> list[schema.RemovedPeer]:
+    def _remove_links(self, query: requests.RemovePeerQuery) -> list[schema.RemovedPeer]:
         prefix = _identifier(query.key).prefix if query.key is not UNSET else None
         rows = [row for row in self._links() if _is_named(row, prefix, query.port)]
         if not rows:
@@ -264,7 +264,7 @@ class AdminBackend:
     def _forget(self, uri: str) -> bool:
         """Dial a peer no longer; False if it is not in the list."""
         try:
-            return self._dialer.remove(uri)
+            return self._roster.remove(uri)
         except SaveError as error:
             raise _not_saved(error) from error
 
@@ -274,7 +274,7 @@ class AdminBackend:
         return self._node.peerings(self._clock())
 
     def _dials_by_link(self) -> dict[int, DialFacts]:
-        return {dial.link: dial for dial in self._dialer.peers() if dial.link is not None}
+        return {dial.link: dial for dial in self._roster.peers() if dial.link is not None}
 
     def _peer_rows(self) -> Iterator[schema.Peer]:
         now = self._clock()
@@ -284,7 +284,7 @@ class AdminBackend:
             links.add(row.link)
             rates = self._rates.rates(row.link, _sample(row, now))
             yield peering_row(row, dials.get(row.link), self._driver.stream_of(row.link), rates)
-        for dial in self._dialer.peers():
+        for dial in self._roster.peers():
             if dial.link not in links:
                 yield down_row(dial)
 
@@ -317,7 +317,7 @@ def _address(node: Identifier) -> bytes:
 
 
 def _bad_uri(error: ValueError) -> AdminError:
-    """The dialer's sentence, which names what would be right after a semicolon."""
+    """The roster's sentence, which names what would be right after a semicolon."""
     message, _, remedy = str(error).partition("; ")
     return AdminError("bad_request", message, remedy or "write tcp://host:port")
 
@@ -332,7 +332,7 @@ def _sample(row: PeeringSnapshot, now: Now) -> Sample:
     return Sample(now.seconds, row.rx_bytes, row.tx_bytes)
 
 
-def _matches(row: schema.Peer, query: schema.PeersQuery, prefix: str | None) -> bool:
+def _matches(row: schema.Peer, query: requests.PeersQuery, prefix: str | None) -> bool:
     return (
         query.state in (UNSET, row.state)
         and query.direction in (UNSET, row.direction)

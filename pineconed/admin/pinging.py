@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from pineconed.admin import schema
+from pineconed.admin import requests, schema
 from pineconed.admin.errors import AdminError
 from pineconed.admin.identifier import PREFIX_LENGTH, Identifier
 from pineconed.admin.sources import DriverSource, NodeSource
@@ -77,7 +77,7 @@ class Pinger:
                 ping.dial_failed |= dial_failed
                 ping.news.set()
 
-    async def ping(self, request: schema.SendPing, target: Identifier) -> schema.Ping:
+    async def ping(self, request: requests.SendPing, target: Identifier) -> schema.Ping:
         """Send one echo and wait for the answer; AdminError if there is nothing to send it to."""
         if target.prefix == self._node.status(self._clock()).public_key[:PREFIX_LENGTH]:
             raise AdminError("bad_request", f"{request.to} is this node itself", "name another node")
@@ -95,7 +95,7 @@ class Pinger:
         finally:
             del self._running[ping.data]
 
-    async def _exchange(self, ping: _Ping, request: schema.SendPing, target: Identifier) -> schema.Ping:
+    async def _exchange(self, ping: _Ping, request: requests.SendPing, target: Identifier) -> schema.Ping:
         """As soon as there is a session, the echo and its answer."""
         while (result := self._driver.ping(ping.prefix, ping.data)) is None:
             ping.dialled = True
@@ -107,12 +107,12 @@ class Pinger:
         ping.sent = True
         return _answered(ping, request, target, await ping.answer)
 
-    def _no_route(self, ping: _Ping, request: schema.SendPing, target: Identifier) -> schema.Ping:
+    def _no_route(self, ping: _Ping, request: requests.SendPing, target: Identifier) -> schema.Ping:
         route = self._node.route(target.key, self._clock())
         why = route.explanation if route.method == "none" else "No peer leads towards the node."
         return _failure(ping, request, target, "route", _NO_ROUTE.format(why=why))
 
-    def _no_session(self, ping: _Ping, request: schema.SendPing, target: Identifier) -> schema.Ping:
+    def _no_session(self, ping: _Ping, request: requests.SendPing, target: Identifier) -> schema.Ping:
         peer = self._node.session(target.key, self._clock())
         text = _LISTED if peer is not None and peer.in_clear else _NOBODY
         return _failure(ping, request, target, "session", text)
@@ -125,7 +125,9 @@ async def _wait(news: asyncio.Event, seconds: float) -> None:
     news.clear()
 
 
-def _answered(ping: _Ping, request: schema.SendPing, target: Identifier, answer: EchoAnswered) -> schema.Ping:
+def _answered(
+    ping: _Ping, request: requests.SendPing, target: Identifier, answer: EchoAnswered
+) -> schema.Ping:
     if target.exact and answer.public_key != target.key:
         text = _OTHER_KEY.format(key=answer.public_key.hex())
         return _failure(ping, request, target, "session", text)
@@ -142,7 +144,7 @@ def _answered(ping: _Ping, request: schema.SendPing, target: Identifier, answer:
 
 
 def _failure(
-    ping: _Ping, request: schema.SendPing, target: Identifier, failed: schema.PingFailure, explanation: str
+    ping: _Ping, request: requests.SendPing, target: Identifier, failed: schema.PingFailure, explanation: str
 ) -> schema.Ping:
     return schema.Ping(
         to=request.to,

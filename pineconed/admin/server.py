@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from pineconed.admin import schema
+from pineconed.admin import requests
 from pineconed.admin.decoding import MAX_BODY_BYTES, decode_body, decode_query
 from pineconed.admin.endpoints import ENDPOINTS, Endpoint
 from pineconed.admin.errors import AdminError
@@ -115,7 +115,7 @@ def _handler(backend: AdminBackend, endpoint: Endpoint[Any, Any]) -> Handler:
 
 async def _read(request: web.Request, endpoint: Endpoint[Any, Any]) -> Any:
     if endpoint.in_body:
-        decode_query(request.query.items(), schema.NoParameters)
+        decode_query(request.query.items(), requests.NoParameters)
         return decode_body(await request.read(), endpoint.request)
     if request.can_read_body:
         raise AdminError("bad_request", "this call takes no body", "send its parameters in the query string")
@@ -127,10 +127,10 @@ def _document_handler(backend: AdminBackend) -> Handler:
 
     @cache
     def made() -> dict[str, Any]:
-        return document(backend.version(schema.NoParameters()).version)
+        return document(backend.version(requests.NoParameters()).version)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        decode_query(request.query.items(), schema.NoParameters)
+        decode_query(request.query.items(), requests.NoParameters)
         return _answer(200, made())
 
     return handle

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the admin API asks of the rest of the daemon, as protocols: tests give it small fakes.
 
-`Node` fulfils NodeSource, `Driver` DriverSource, `Dialer` PeerList; the daemon's composition
-passes them in.
+`Node` fulfils NodeSource, `Driver` DriverSource, `Roster` PeerList, `LanDiscovery` LanSource; the daemon's
+composition passes them in.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -6,15 +6,8 @@ from typing import cast
 import click
 
 from pineconed.admin.client import decode
-from pineconed.admin.schema import (
-    AddedPeer,
-    AddPeer,
-    LevelName,
-    LogLevel,
-    Reloaded,
-    RemovedPeers,
-    SetLogLevel,
-)
+from pineconed.admin.requests import AddPeer, SetLogLevel
+from pineconed.admin.schema import AddedPeer, LevelName, LogLevel, Reloaded, RemovedPeers
 from pineconed.cli.blocks import Line
 from pineconed.cli.explained import ExplainedCommand
 from pineconed.cli.settings import Settings, common_options

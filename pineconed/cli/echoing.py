@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pineconed.admin import schema
+from pineconed.admin import requests, schema
 from pineconed.admin.client import AdminClient, ClientError, decode
 from pineconed.cli.output import write_json, write_text
 from pineconed.cli.settings import Settings
@@ -93,7 +93,7 @@ def _sum_up(settings: Settings, echoes: list[schema.Ping], seconds: float) -> No
 
 def _exchange(client: AdminClient, plan: PingPlan) -> Iterator[schema.Ping]:
     """One call for each echo, the next one no sooner than the interval says."""
-    request = schema.SendPing(plan.to, plan.timeout)
+    request = requests.SendPing(plan.to, plan.timeout)
     for number in range(plan.count):
         began = time.monotonic()
         yield decode(client.post("/v1/ping", request), schema.Ping)

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, Self
 import pytest
 
 from pineconed.admin.client import AdminClient, ClientError, decode
-from pineconed.admin.schema import AddPeer, Peer
+from pineconed.admin.requests import AddPeer
+from pineconed.admin.schema import Peer
 from pineconed.signing import Ed25519Signer
 from tests.bad_peers.client import announcement_frame, handshake, own_announcement
 from tests.integration.test_daemon import Daemon

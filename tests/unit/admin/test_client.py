@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pineconed.admin import schema
+from pineconed.admin import requests, schema
 from pineconed.admin.client import (
     AdminClient,
     BadAnswerError,
@@ -47,9 +47,9 @@ def test_a_whole_conversation(socket_path: Path, world: World) -> None:
     status = decode(client.get("/v1/status"), schema.Status)
     assert status.version == "1.2.3"
     assert len(decode(client.get("/v1/peers", state=None, limit=2), list[schema.Peer])) == 2
-    client.post("/v1/peers", schema.AddPeer("tcp://192.0.2.50:1"))
+    client.post("/v1/peers", requests.AddPeer("tcp://192.0.2.50:1"))
     client.delete("/v1/peers", uri="tcp://192.0.2.50:1")
-    client.put("/v1/log-level", schema.SetLogLevel("warning"))
+    client.put("/v1/log-level", requests.SetLogLevel("warning"))
     assert world.log_levels.level == "warning"
 
 

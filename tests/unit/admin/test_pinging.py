@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pineconed.admin import pinging, schema
+from pineconed.admin import pinging, requests, schema
 from pineconed.admin.errors import AdminError
 from pineconed.admin.identifier import address_text
 from pineconed.dataplane.forward import SendResult
@@ -19,7 +19,7 @@ ADDRESS = address_text(CHILD_KEY)
 
 def ping(world: World, to: str = ADDRESS, timeout: float = 0.1) -> schema.Ping:
     """One echo from beginning to end."""
-    return asyncio.run(world.backend().ping(schema.SendPing(to, timeout)))
+    return asyncio.run(world.backend().ping(requests.SendPing(to, timeout)))
 
 
 def later(driver: FakeDriver, event: Any) -> None:
@@ -139,7 +139,7 @@ def test_not_more_than_so_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = world.backend()
 
     async def three() -> list[Any]:
-        request = schema.SendPing(ADDRESS, 0.1)
+        request = requests.SendPing(ADDRESS, 0.1)
         return await asyncio.gather(*(backend.ping(request) for _ in range(3)), return_exceptions=True)
 
     first, second, third = asyncio.run(three())

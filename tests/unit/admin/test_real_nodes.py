@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from pineconed.admin import schema
+from pineconed.admin import requests
 from pineconed.admin.handlers import AdminBackend
 from pineconed.admin.identifier import address_text
 from pineconed.clock import Now
@@ -104,15 +104,15 @@ def test_every_answer_is_as_described(world: World, line: Line, tmp_path: Path) 
 
 def test_all_agree_on_the_root(backend: AdminBackend, line: Line) -> None:
     highest = max(node.public_key for node in line.nodes).hex()
-    status = backend.status(schema.NoParameters())
+    status = backend.status(requests.NoParameters())
     assert (status.root.public_key, status.peers) == (highest, 2)
-    tree = backend.tree(schema.NoParameters())
+    tree = backend.tree(requests.NoParameters())
     assert [step.port for step in tree.path] == tree.coords == status.coords
     assert tree.parent == status.parent
 
 
 def test_peers_are_up_and_count_bytes(backend: AdminBackend, line: Line) -> None:
-    rows = backend.peers(schema.PeersQuery())
+    rows = backend.peers(requests.PeersQuery())
     assert [(row.port, row.state, row.announced) for row in rows] == [(1, "up", True), (2, "up", True)]
     assert {row.public_key for row in rows} == {line.nodes[n].public_key.hex() for n in (0, 2)}
     for row in rows:
@@ -121,20 +121,20 @@ def test_peers_are_up_and_count_bytes(backend: AdminBackend, line: Line) -> None
 
 
 def test_the_snake_can_be_paged_by_key(backend: AdminBackend) -> None:
-    whole = backend.snake(schema.SnakeQuery())
+    whole = backend.snake(requests.SnakeQuery())
     assert whole.total == len(whole.entries) > 0
-    first = backend.snake(schema.SnakeQuery(limit=1))
+    first = backend.snake(requests.SnakeQuery(limit=1))
     rest = (
         []
         if first.next_cursor is None
-        else backend.snake(schema.SnakeQuery(cursor=first.next_cursor)).entries
+        else backend.snake(requests.SnakeQuery(cursor=first.next_cursor)).entries
     )
     assert [*first.entries, *rest] == whole.entries
 
 
 def test_a_route_to_each_end_names_the_port_there(backend: AdminBackend, line: Line) -> None:
-    ports = {row.public_key: row.port for row in backend.peers(schema.PeersQuery())}
+    ports = {row.public_key: row.port for row in backend.peers(requests.PeersQuery())}
     for node in (line.nodes[0], line.nodes[2]):
-        route = backend.route(schema.RouteQuery(address_text(node.public_key)))
+        route = backend.route(requests.RouteQuery(address_text(node.public_key)))
         assert (route.next_port, route.method) == (ports[node.public_key.hex()], "snake")
-        assert backend.address(schema.AddressQuery(route.address)).public_key == node.public_key.hex()
+        assert backend.address(requests.AddressQuery(route.address)).public_key == node.public_key.hex()

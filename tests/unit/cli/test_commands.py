@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pineconed
-from pineconed.admin import schema
+from pineconed.admin import requests
 from pineconed.admin.client import NoDaemonError
 from pineconed.admin.identifier import address_text
 from pineconed.cli.terminal import terminal_text
@@ -244,10 +244,10 @@ def test_one_session_can_be_picked(pineconectl: Pineconectl, node: str) -> None:
 
 @pytest.mark.parametrize("view", [sessions_terminal, sessions_long])
 def test_a_listed_node_with_a_session_is_to_be_taken_off_the_list(world: World, view: Any) -> None:
-    page = world.backend().sessions(schema.SessionsQuery())
+    page = world.backend().sessions(requests.SessionsQuery())
     assert "is listed in overlay.bare_ipv6, too" not in terminal_text(view(page))
     world.node.peers_in_sessions = [session(BARE_KEY, in_clear=True)]
-    page = world.backend().sessions(schema.SessionsQuery())
+    page = world.backend().sessions(requests.SessionsQuery())
     assert "is listed in overlay.bare_ipv6, too" in terminal_text(view(page))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pineconed.admin import schema
+from pineconed.admin import requests, schema
 from pineconed.admin.identifier import address_text
 from pineconed.cli.blocks import Block, Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
 from pineconed.cli.fitting import GAP, fit
@@ -162,20 +162,20 @@ def drawn(blocks: list[Block], width: int) -> str:
 def views() -> dict[str, list[Block]]:
     """What the commands draw of the fake world."""
     backend = World().backend()
-    nothing = schema.NoParameters()
-    peers = backend.peers(schema.PeersQuery())
+    nothing = requests.NoParameters()
+    peers = backend.peers(requests.PeersQuery())
     return {
         "status": status_blocks(backend.status(nothing)),
         "peers": peers_terminal(peers),
         "peers-long": peers_long([peers[0], peers[-1]]),
-        "sessions": sessions_terminal(backend.sessions(schema.SessionsQuery())),
-        "sessions-long": sessions_long(backend.sessions(schema.SessionsQuery(limit=3))),
+        "sessions": sessions_terminal(backend.sessions(requests.SessionsQuery())),
+        "sessions-long": sessions_long(backend.sessions(requests.SessionsQuery(limit=3))),
         "discovery": discovery_blocks(backend.discovery(nothing)),
         "discovery-off": discovery_blocks(schema.Discovery(enabled=False, interfaces=[], counters={})),
         "tree": tree_terminal(backend.tree(nothing)),
-        "snake": snake_terminal(backend.snake(schema.SnakeQuery(limit=2))),
-        "route": route_blocks(backend.route(schema.RouteQuery(CHILD_KEY.hex()))),
-        "route-to-us": route_blocks(backend.route(schema.RouteQuery(OWN_KEY.hex()))),
+        "snake": snake_terminal(backend.snake(requests.SnakeQuery(limit=2))),
+        "route": route_blocks(backend.route(requests.RouteQuery(CHILD_KEY.hex()))),
+        "route-to-us": route_blocks(backend.route(requests.RouteQuery(OWN_KEY.hex()))),
     }
 
 
