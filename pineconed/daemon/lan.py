@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """LAN discovery with the daemon's streams: the listener that its beacons announce, and its dials."""
 
-import contextlib
 import ipaddress
 import socket
 from typing import Any, NamedTuple
@@ -16,8 +15,8 @@ from pineconed.discovery.segments import Choice
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.transport.authority import host_port
 from pineconed.transport.gate import Visit
-from pineconed.transport.listener import Listener, ListenError
-from pineconed.transport.stream import RESET_ON_CLOSE, SocketStream
+from pineconed.transport.listener import Listener, ListenError, reset
+from pineconed.transport.stream import SocketStream, address_in
 from pineconed.transport.tcp import reach
 from pineconed.transport.tcp_place import TcpPlace
 
@@ -93,9 +92,7 @@ class Lan:
         call = _ends(accepted)
         segment = discovery.segment_of(*call) if call else None
         if call is None or segment is None:
-            with contextlib.suppress(OSError):
-                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            accepted.close()
+            reset(accepted)
             visit.closed()
             reception.events.came_to_nothing(remote, visit.source, FROM_ELSEWHERE)
             return
@@ -121,7 +118,7 @@ class Lan:
         stream = SocketStream(reached.socket, reached.remote)
         uri = f"tcp://{host_port(host, dial.port)}"
         options = _options(segment.interface, uri, Direction.OUTBOUND, frozenset({dial.public_key}))
-        local = _address(reached.socket.getsockname())
+        local = address_in(reached.socket.getsockname())
         link = self._reception.driver.attach(stream, options)
         self._reception.events.opened(link, stream.remote, host, options)
         return link, local
@@ -173,11 +170,4 @@ def _ends(connected: socket.socket) -> _Ends | None:
         ours, theirs = connected.getsockname(), connected.getpeername()
     except OSError:
         return None
-    return _Ends(_address(ours), _address(theirs), theirs[3] if len(theirs) > 2 else 0)
-
-
-def _address(sockaddr: Any) -> IpAddress:
-    """The address of one end of a socket; IPv4 on a dual-stack socket is IPv4."""
-    address = ipaddress.ip_address(sockaddr[0].partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    return _Ends(address_in(ours), address_in(theirs), theirs[3] if len(theirs) > 2 else 0)

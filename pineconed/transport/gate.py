@@ -24,7 +24,6 @@ REFUSED = 0.1
 DAWDLING = 2.0
 """Seconds after which a handshake has taken longer than honest ones do."""
 
-
 GAVE_WAY = "too many handshakes at once: it gave way to another connection"
 """What is said of a half-open stream that is closed for a new one."""
 
@@ -87,7 +86,7 @@ class Visit:
         self.since = since
         self.over = False
         self.link: int | None = None
-        self.give_way: Callable[[], None] = lambda: None
+        self.give_way: Callable[[], object] = lambda: None
 
     def opened(self, link: int) -> None:
         """The stream is this link of the node from now on."""

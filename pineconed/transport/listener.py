@@ -8,6 +8,7 @@ than the gate allows in all, they wait in the backlog, and the listener sleeps m
 """
 
 import asyncio
+import contextlib
 import errno
 import random
 import socket
@@ -153,7 +154,7 @@ class Listener:
     def _take(self, accepted: socket.socket, address: Any) -> None:
         visit = self._gate.admit(self._place.source(address))
         if visit is None:
-            _reset(accepted)
+            reset(accepted)
             return
         try:
             self._place.tune(accepted)
@@ -165,8 +166,8 @@ class Listener:
         self._serve(accepted, self._place.describe(address), visit)
 
 
-def _reset(sock: socket.socket) -> None:
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    finally:
-        sock.close()
+def reset(accepted: socket.socket) -> None:
+    """Close a socket so that nothing of it is left behind; it may be gone already."""
+    with contextlib.suppress(OSError):
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    accepted.close()

@@ -9,9 +9,9 @@ import asyncio
 import base64
 import contextlib
 import socket
-from http import HTTPStatus
 
 from pineconed.transport.authority import host_port
+from pineconed.transport.http_status import printable_status
 from pineconed.transport.tcp import ConnectError, Reached, plain_reason, reach
 from pineconed.transport.uri_options import ProxyUri
 
@@ -106,13 +106,7 @@ def _check_status(answer: bytes) -> None:
     if not version.startswith("HTTP/1.") or not code.isdecimal():
         raise ConnectError("it is no HTTP proxy")
     if not 200 <= int(code) < 300:
-        raise ConnectError(f"it answers {_status(int(code))}")
-
-
-def _status(code: int) -> str:
-    with contextlib.suppress(ValueError):
-        return f"{code} ({HTTPStatus(code).phrase})"
-    return str(code)
+        raise ConnectError(f"it answers {printable_status(int(code))}")
 
 
 def _lower_first(text: str) -> str:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from fcntl import ioctl
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pineconed.wire.buffer import Buffer
 
@@ -148,13 +148,18 @@ def tcp_rtt(sock: socket.socket) -> float | None:
 
 
 def local_end(connected: socket.socket) -> LocalEnd | None:
-    """This host's end of a socket; IPv4 on a dual-stack socket is IPv4. None without an IP address."""
+    """This host's end of a socket; None without an IP address."""
     try:
         sockaddr = connected.getsockname()
     except OSError:
         return None
     if connected.family not in {socket.AF_INET, socket.AF_INET6}:
         return None
+    return LocalEnd(address_in(sockaddr), sockaddr[3] if connected.family == socket.AF_INET6 else 0)
+
+
+def address_in(sockaddr: Any) -> IPv4Address | IPv6Address:
+    """The IP address of a socket address; IPv4 on a dual-stack socket is IPv4."""
     address = ip_address(sockaddr[0].partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return LocalEnd(mapped or address, sockaddr[3] if connected.family == socket.AF_INET6 else 0)
+    return mapped or address

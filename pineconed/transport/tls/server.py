@@ -58,7 +58,7 @@ class TlsService:
     def serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
         """Hear the client out in a task of its own, 10 s at most."""
         task = asyncio.get_running_loop().create_task(self._prove_in_time(accepted, remote))
-        visit.give_way = partial(_dismiss, task)
+        visit.give_way = task.cancel
         self._visitors.add(task)
         # Not in the task: one that is cancelled before its first step would leave the socket behind.
         task.add_done_callback(partial(self._decide, accepted, remote, visit))
@@ -125,10 +125,6 @@ class TlsService:
             raise Refused(Reason.PASSWORD, f"the node {who} gave a wrong password")
         if objection := self._intake.objection(claim.public_key):
             raise Refused(Reason.FULL if objection.full else Reason.NOT_ALLOWED, objection.text)
-
-
-def _dismiss(task: asyncio.Task[TlsStream]) -> None:
-    task.cancel()
 
 
 def _words(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from aiohttp.http import StreamWriter
 from yarl import URL
 
 from pineconed.transport.authority import host_port
+from pineconed.transport.http_status import printable_status
 from pineconed.transport.tcp import ConnectError, Reached, plain_reason
 from pineconed.transport.uri import PeerUri
 from pineconed.transport.websocket.pump import LINGER, RECEIVING, Carrier, Pump, abort
@@ -188,18 +189,11 @@ def _refusal(error: ClientError | OSError) -> str:
         case ServerDisconnectedError():
             return _NO_ANSWER
         case WSServerHandshakeError(status=status) if status != HTTPStatus.SWITCHING_PROTOCOLS:
-            return f"no WebSocket there: the server answers {_status(status)}"
+            return f"no WebSocket there: the server answers {printable_status(status)}"
         case OSError(errno=int()):
             return plain_reason(error)
         case _:
             return "no WebSocket server: the answer is not what HTTP and RFC 6455 say"
-
-
-def _status(code: int) -> str:
-    try:
-        return f"{code} ({HTTPStatus(code).phrase})"
-    except ValueError:
-        return str(code)
 
 
 def _lower(reason: str | None) -> str:

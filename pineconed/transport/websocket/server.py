@@ -118,7 +118,7 @@ class WebSocketService:
         """Let aiohttp have the socket until it is a WebSocket or has ended."""
         connection = _Connection(self._server, accepted, remote, visit)
         task = asyncio.get_running_loop().create_task(self._attend(connection))
-        visit.give_way = partial(_cancel, task)
+        visit.give_way = task.cancel
         self._early.add(task)
         # Not in the task: one that is cancelled before its first step would leave the socket behind.
         task.add_done_callback(partial(self._decide, connection))
@@ -212,10 +212,6 @@ class WebSocketService:
         except ValueError:
             return False
         return bool(home) and home == request.headers.get("Host", "").lower()
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
 
 
 def _without_subprotocols(request: web.BaseRequest) -> web.BaseRequest:
