@@ -320,7 +320,7 @@ class Daemon:
     # ---------------------------------------------------------------- telling the operator
 
     def _listening(self) -> list[str]:
-        return self._inbound.uris() if self._inbound is not None else []
+        return self._inbound.listening() if self._inbound is not None else []
 
     def _warn_of_neighbours(self, neighbours: list[str]) -> None:
         for neighbour in neighbours:

@@ -125,21 +125,21 @@ class Inbound:
         for name in list(self._open):
             await self.close(name)
 
-    def listening(self) -> tuple[str, ...]:
-        """The URIs of the listeners that are open, as they were configured."""
+    def configured(self) -> tuple[str, ...]:
+        """The URIs of the listeners that are open, as they were configured, secrets included."""
         return tuple(uri.text for uri, _, _ in self._open.values())
 
-    def _forget(self, event: Event) -> None:
-        if isinstance(event, LinkDown):
-            self._came_by.pop(event.link, None)
-
-    def uris(self) -> list[str]:
-        """What is listened on now, with the addresses and ports that the kernel chose."""
+    def listening(self) -> list[str]:
+        """What is listened on now, with the addresses and ports that the kernel chose, fit to be shown."""
         return [
             uri.name if uri.scheme == "unix" else f"{uri.scheme}://{address}{uri.path}"
             for uri, listener, _ in self._open.values()
             for address in listener.addresses
         ]
+
+    def _forget(self, event: Event) -> None:
+        if isinstance(event, LinkDown):
+            self._came_by.pop(event.link, None)
 
 
 async def _start(listener: Listener, service: Service) -> None:

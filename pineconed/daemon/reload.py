@@ -89,7 +89,7 @@ class Reloader:
         outcome.applied.extend(_dialled(self._parts.roster.configure(config.connect, saved)))
         if steps.multicast:
             await self._discover(config, outcome)
-        self._config = in_force(self._config, config, self._parts.inbound.listening())
+        self._config = in_force(self._config, config, self._parts.inbound.configured())
         return outcome
 
     def _set(self, steps: Changes, config: Config) -> Iterator[str]:
