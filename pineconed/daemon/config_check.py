@@ -12,12 +12,12 @@ import msgspec
 from msgspec import inspect
 
 from pineconed.admin.identifier import IdentifierError, parse_identifier
+from pineconed.admin.listener import MAX_PATH_BYTES
 from pineconed.daemon.config import Config
 from pineconed.daemon.toml_lines import KeyPath
 from pineconed.transport.uri import parse_listen_uri, parse_peer_uri, shown
 from pineconed.transport.uri_options import parse_key
 
-_MAX_SOCKET_PATH = 107  # bytes, as the kernel limits the name of a Unix socket
 _PATTERN = re.compile(r"[!-.0-~]{1,32}")
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
@@ -211,8 +211,8 @@ def _check_together(config: Config) -> Iterator[Problem]:
             ("multicast", "listen"),
             "with beacon and listen both false there is nothing to do; write enabled = false instead",
         )
-    if len(bytes(config.admin.socket)) > _MAX_SOCKET_PATH:
+    if len(bytes(config.admin.socket)) > MAX_PATH_BYTES:
         yield Problem(
             ("admin", "socket"),
-            f"the path of a Unix socket has at most {_MAX_SOCKET_PATH} bytes; use a shorter one",
+            f"the path of a Unix socket has at most {MAX_PATH_BYTES} bytes; use a shorter one",
         )
