@@ -17,6 +17,7 @@ from pineconed.router.events import CloseLink, Event, LinkDown
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.transport.stream import SocketStream, Stream
 from pineconed.wire.buffer import Buffer
+from tests.unit.waiting import until
 
 OPTIONS = LinkOptions(PeerType.REMOTE, "static", "tcp://peer:7", Direction.OUTBOUND, configured=True)
 
@@ -155,9 +156,7 @@ class Bench:
         return data
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110  (what a test waits for has no event of its own)
-                await asyncio.sleep(0.001)
+        await until(condition)
 
     def close(self) -> None:
         self.driver.close("the test is over")

@@ -33,6 +33,7 @@ from pineconed.transport import tcp_place
 from pineconed.tun import attach
 from pineconed.tun.drops import TunDrop
 from pineconed.tun.errors import TunError
+from tests.unit.waiting import until
 
 Lines = list[Any]
 Loops = Callable[[], asyncio.AbstractEventLoop]
@@ -134,11 +135,6 @@ def live(
 
 def lines_of(lines: Lines, event: str) -> list[Any]:
     return [line for line in lines if line["event"] == event]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
-        await asyncio.sleep(0.005)
 
 
 async def ask(path: Path, call: str) -> bytes:

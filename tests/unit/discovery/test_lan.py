@@ -19,6 +19,7 @@ from pineconed.discovery.policy import Dial, DiscoveryPolicy
 from pineconed.discovery.segments import Choice, Segment
 from pineconed.router.events import LinkAnnounced, LinkDown, LinkUp
 from tests.unit.tun.namespace import in_new_namespace, ip
+from tests.unit.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
 
@@ -94,12 +95,6 @@ def cable(check: Callable[[], Coroutine[Any, Any, None]], loops: Loops) -> None:
             runner.run(asyncio.wait_for(check(), 20))
 
     in_new_namespace(with_cable)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(8):
-        while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
-            await asyncio.sleep(0.01)
 
 
 @LOOPS

@@ -4,7 +4,6 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
 from ipaddress import ip_interface
 
 import pytest
@@ -14,14 +13,9 @@ from pineconed.discovery.interfaces import Interface, InterfaceChange
 from pineconed.discovery.netlink import scan_interfaces
 from pineconed.discovery.watcher import InterfaceWatcher
 from tests.unit.tun.namespace import in_new_namespace, ip
+from tests.unit.waiting import until
 
 ETH0 = Interface("eth0", 2, 0x1041, (ip_interface("10.0.0.1/24"),))
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.root

@@ -34,6 +34,7 @@ from pineconed.tun.device import TunDevice
 from pineconed.tun.drops import TunDrop
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.handshake import encode_handshake
+from tests.unit.waiting import until
 
 FAST = DialSettings(backoff_min=0.05, backoff_max=0.2, connect_timeout=2)
 
@@ -115,12 +116,6 @@ class Host:
         await self.stop_listening()
         self.driver.close("the test is over")
         self.device.close()
-
-
-async def until(condition: Callable[[], object], seconds: float = 8) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  (what a test waits for has no event of its own)
-            await asyncio.sleep(0.002)
 
 
 Check = Callable[..., Coroutine[Any, Any, None]]

@@ -20,6 +20,7 @@ from pineconed.transport.tls.server import TlsService
 from pineconed.transport.tls.stream import TlsStream
 from pineconed.transport.uri_options import UriOptions
 from tests.unit.transport.tls.pairs import CLIENT, SERVER_TLS
+from tests.unit.waiting import until
 
 
 @dataclass
@@ -70,9 +71,7 @@ class House:
         return words
 
     async def settle(self) -> None:
-        async with asyncio.timeout(5):
-            while not self.failures and not self.streams:  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
+        await until(lambda: self.failures or self.streams)
 
 
 def run(

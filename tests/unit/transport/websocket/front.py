@@ -23,6 +23,7 @@ from pineconed.transport.tcp_place import TcpPlace
 from pineconed.transport.uri import parse_listen_uri, parse_peer_uri
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.transport.websocket.server import WebSocketService
+from tests.unit.waiting import until
 
 
 class Intake:
@@ -83,12 +84,6 @@ async def read(stream: Stream, size: int) -> bytes:
                 break
             found += buffer[:count]
     return found
-
-
-async def until(condition: Callable[[], object], seconds: float = 8) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  (what a test waits for has no event of its own)
-            await asyncio.sleep(0.002)
 
 
 def with_front(

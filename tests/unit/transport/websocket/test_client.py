@@ -17,7 +17,8 @@ import uvloop
 from pineconed.transport.gate import AcceptLimits
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import ConnectError
-from tests.unit.transport.websocket.front import Files, Front, certificates, read, until, with_front
+from tests.unit.transport.websocket.front import Files, Front, certificates, read, with_front
+from tests.unit.waiting import until
 
 LOOPS = pytest.mark.parametrize(
     "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
