@@ -6,7 +6,6 @@ All of them run in the event loop and none waits, but for `ping` and `reload`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Never
 
 from msgspec import UNSET
 
@@ -49,16 +48,11 @@ MAX_CONFIGURED_PEERS = 253
 """As many as there are ports: each configured peer may need one."""
 
 
-async def _no_reload() -> Never:
-    raise ReloadError("this node has no configuration that can be read again")
-
-
 class AdminBackend:
     """Answers every call from the parts of the daemon that it is given.
 
     `clock` reads the moment that snapshots are taken at, `tun_name` is None on a pure router,
-    `listeners` tells the URIs that are listened on now, `lan` is None without LAN discovery.
-    `reload` reads the configuration again.
+    `listeners` tells the URIs that are listened on now, `reload` reads the configuration again.
     """
 
     def __init__(  # noqa: PLR0913 (the parts of the daemon)
@@ -70,10 +64,10 @@ class AdminBackend:
         version: str,
         *,
         clock: Callable[[], Now],
-        tun_name: str | None = None,
-        listeners: Callable[[], Sequence[str]] = tuple,
-        lan: LanSource | None = None,
-        reload: Reload = _no_reload,
+        tun_name: str | None,
+        listeners: Callable[[], Sequence[str]],
+        lan: LanSource,
+        reload: Reload,
     ) -> None:
         self._node = node
         self._driver = driver

@@ -120,9 +120,9 @@ def down_row(dial: DialFacts) -> schema.Peer:
     )
 
 
-def discovery_row(lan: LanSource | None) -> schema.Discovery:
-    """What LAN discovery does; None where there is none."""
-    if lan is None or not lan.enabled:
+def discovery_row(lan: LanSource) -> schema.Discovery:
+    """What LAN discovery does."""
+    if not lan.enabled:
         return schema.Discovery(enabled=False, interfaces=[], counters={})
     rows = [
         schema.LanInterface(

@@ -306,7 +306,7 @@ class World:
     outcome: FakeOutcome | str = field(default_factory=FakeOutcome)
     seconds: float = 5000.0
     tun_name: str | None = "pine0"
-    lan: FakeLan | None = field(default_factory=FakeLan)
+    lan: FakeLan = field(default_factory=FakeLan)
 
     def backend(self) -> AdminBackend:
         """A new backend over the fakes."""

@@ -265,7 +265,7 @@ def test_discovery_tells_of_every_interface(backend: AdminBackend) -> None:
 
 
 def test_discovery_that_is_off(world: World) -> None:
-    world.lan = None
+    world.lan.enabled = False
     discovery = world.backend().discovery(requests.NoParameters())
     assert (discovery.enabled, discovery.interfaces, discovery.counters) == (False, [], {})
 
