@@ -105,8 +105,9 @@ class Roster:
         self._added.pop(name, None)
         if name in self._configured:
             self._removed.add(name)
-        self._dialled.pop(name)
-        return self._dialer.remove(name)
+        del self._dialled[name]
+        self._dialer.remove(name)
+        return True
 
     def _save(self, saved: Listed) -> None:
         write_saved(self._saved_file, [uri.text for uri in saved.values()])
@@ -131,7 +132,7 @@ class Roster:
             return
         self._dialled[name] = wanted
         if held is None:
-            self._dialer.add(wanted.uri.text, wanted.source)
+            self._dialer.add(wanted.uri, wanted.source)
         else:
             self._dialer.relabel(name, wanted.source)
 

@@ -14,9 +14,8 @@ from enum import StrEnum
 
 from pineconed.router.events import Event, LinkAnnounced, LinkDown, LinkUp
 from pineconed.router.peer import Direction, LinkOptions, PeerType
-from pineconed.transport.authority import UriError
 from pineconed.transport.stream import Stream
-from pineconed.transport.uri import PeerUri, parse_peer_uri
+from pineconed.transport.uri import PeerUri
 
 Connect = Callable[[PeerUri, float], Awaitable[Stream]]
 
@@ -91,7 +90,7 @@ class _Peer:
 
 
 class Dialer:
-    """The configured peers of a daemon; its methods are called inside the running loop.
+    """The configured peers of a daemon, by name; its methods are called inside the running loop.
 
     `connect` gives a connected stream within a number of seconds, or raises OSError. `attach` takes it into
     the driver and returns its link; `handle_event` must see every event of the node. `chance` gives numbers
@@ -113,31 +112,19 @@ class Dialer:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._by_link: dict[int, _Peer] = {}
 
-    def add(self, uri: str, source: str) -> None:
-        """Dial this peer from now on; nothing happens if it is in the list already. UriError for no URI."""
-        parsed = parse_peer_uri(uri)
-        name = parsed.name
-        if name in self._peers:
-            return
-        self._peers[name] = _Peer(parsed, source)
-        self._begin(name)
+    def add(self, uri: PeerUri, source: str) -> None:
+        """Dial this peer from now on. There is none of its name in the list."""
+        self._peers[uri.name] = _Peer(uri, source)
+        self._begin(uri.name)
 
     def relabel(self, name: str, source: str) -> None:
         """The peer of this name is configured elsewhere from now on."""
         self._peers[name].source = source
 
-    def remove(self, uri: str) -> bool:
-        """Dial this peer no longer; False if it is not in the list. A link that it has now stays up."""
-        try:
-            name = parse_peer_uri(uri).name
-        except UriError:
-            return False
-        peer = self._peers.pop(name, None)
-        if peer is None:
-            return False
-        self._forget_link(peer)
+    def remove(self, name: str) -> None:
+        """Dial the peer of this name no longer. A link that it has now stays up."""
+        self._forget_link(self._peers.pop(name))
         self._tasks.pop(name).cancel()
-        return True
 
     def dial_now(self, wanted: Callable[[PeerUri], bool] = lambda _: True) -> None:
         """A network has come by which the wanted peers may be reached: dial those that are down.
@@ -161,8 +148,8 @@ class Dialer:
     async def close(self) -> None:
         """Stop dialling. The links that are up stay up."""
         tasks = list(self._tasks.values())
-        for uri in list(self._peers):
-            self.remove(uri)
+        for name in list(self._peers):
+            self.remove(name)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def handle_event(self, event: Event) -> None:

@@ -159,6 +159,17 @@ def test_what_cannot_be_written_changes_nothing(run: Run) -> None:
     run(check)
 
 
+def test_adding_twice_dials_once(run: Run) -> None:
+    async def check(bench: Bench) -> None:
+        bench.roster.add("a:1", "api")
+        bench.roster.add("tcp://A:1", "api")
+        assert bench.rows() == [(A, "api")]
+        await asyncio.sleep(0.01)
+        assert bench.links == [A]
+
+    run(check)
+
+
 def test_what_is_no_uri(run: Run) -> None:
     async def check(bench: Bench) -> None:
         with pytest.raises(UriError):

@@ -29,6 +29,7 @@ from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal, Visit
 from pineconed.transport.listener import Listener
 from pineconed.transport.stream import SocketStream
 from pineconed.transport.tcp_place import TcpPlace
+from pineconed.transport.uri import parse_peer_uri
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.tun.device import TunDevice
 from pineconed.tun.drops import TunDrop
@@ -141,7 +142,9 @@ def run(check: Check, *names: str, loop: Callable[[], Any] = uvloop.new_event_lo
 def test_two_nodes_carry_packets_both_ways(host: str, loop: Callable[[], Any]) -> None:
     async def check(one: Host, two: Host) -> None:
         port = await one.listen("::" if host == "::1" else "127.0.0.1")
-        two.dialer.add(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}", "flag")
+        two.dialer.add(
+            parse_peer_uri(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"), "flag"
+        )
         await until(lambda: one.count(LinkAnnounced) and two.count(LinkAnnounced))
         assert two.dialer.peers()[0].state is DialState.UP
         for size in (1, 1400, 60000):
@@ -161,7 +164,7 @@ def test_two_nodes_carry_packets_both_ways(host: str, loop: Callable[[], Any]) -
 def test_a_peer_that_restarts_is_found_again() -> None:
     async def check(one: Host, two: Host) -> None:
         port = await one.listen()
-        two.dialer.add(f"127.0.0.1:{port}", "file")
+        two.dialer.add(parse_peer_uri(f"127.0.0.1:{port}"), "file")
         await until(lambda: two.count(LinkAnnounced))
         await one.stop_listening()
         for peering in one.node.peerings(read_now()):
@@ -190,7 +193,7 @@ def test_a_name_is_looked_up_at_every_try(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def check(one: Host, two: Host) -> None:
         port = await one.listen()
-        two.dialer.add(f"moving.example:{port}", "file")
+        two.dialer.add(parse_peer_uri(f"moving.example:{port}"), "file")
         await until(lambda: two.count(LinkAnnounced))
         assert moved == []
 
@@ -199,7 +202,7 @@ def test_a_name_is_looked_up_at_every_try(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_node_that_dials_itself_waits_longer_and_longer() -> None:
     async def check(one: Host) -> None:
-        one.dialer.add(f"127.0.0.1:{await one.listen()}", "file")
+        one.dialer.add(parse_peer_uri(f"127.0.0.1:{await one.listen()}"), "file")
         await until(lambda: one.dialer.peers()[0].attempts >= 3)
         assert one.count(LinkUp) == 0
         assert one.count(LinkDown) >= 4
@@ -227,7 +230,7 @@ def test_a_crowd_from_one_address_leaves_room_for_configured_peers() -> None:
         await until(lambda: one.gate.half_open == 0)
         assert one.gate.refusals[Refusal.LINKS_SOURCE] > 0
         assert len(one.node.peerings(read_now())) == 64
-        one.dialer.add(f"127.0.0.1:{await two.listen()}", "file")
+        one.dialer.add(parse_peer_uri(f"127.0.0.1:{await two.listen()}"), "file")
         await until(lambda: one.count(LinkAnnounced) and two.count(LinkAnnounced))
         one.device.emit(one.packet_to(two, b"still here"))
         await until(lambda: two.device.written)
@@ -245,7 +248,7 @@ def test_a_full_house_has_a_port_for_a_configured_peer() -> None:
         crowd = await come_in_numbers(port, 253)
         await until(lambda: one.gate.accepted == 253 and one.gate.half_open == 0)
         assert len(one.node.peerings(read_now())) == 253 - 16
-        one.dialer.add(f"127.0.0.1:{await two.listen()}", "file")
+        one.dialer.add(parse_peer_uri(f"127.0.0.1:{await two.listen()}"), "file")
         await until(lambda: one.dialer.peers()[0].state is DialState.UP)
         crowd.close()
 
