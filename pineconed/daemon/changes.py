@@ -6,19 +6,9 @@ from dataclasses import dataclass
 import msgspec
 
 from pineconed.daemon.config import Config, LogLevel
+from pineconed.daemon.settings import accept_limits, admission, dial_settings
 from pineconed.transport.uri import PeerUri, parse_listen_uri
 
-_ADMISSION = ("allowed_keys", "blocked_keys", "max_peers")
-_BACKOFF = ("backoff_min", "backoff_max")
-_LIMITS = (
-    "half_open",
-    "half_open_per_source",
-    "links_per_source",
-    "accepts_per_second",
-    "accepts_burst",
-    "total_accepts_per_second",
-    "total_accepts_burst",
-)
 _AT_START = (
     ("node", "key_file"),
     ("tun", "enabled"),
@@ -63,9 +53,9 @@ def changes(old: Config, new: Config) -> Changes:
     before, after = _listeners(old), _listeners(new)
     return Changes(
         log_level=new.log.level if new.log.level != old.log.level else None,
-        admission=_differ(old, new, _ADMISSION),
-        limits=_differ(old, new, _LIMITS),
-        backoff=_differ(old, new, _BACKOFF),
+        admission=admission(old.peering) != admission(new.peering),
+        limits=accept_limits(old.peering) != accept_limits(new.peering),
+        backoff=dial_settings(old.peering) != dial_settings(new.peering),
         closed=tuple(name for name, uri in before.items() if after.get(name) != uri),
         opened=tuple(uri for name, uri in after.items() if before.get(name) != uri),
         multicast=old.multicast != new.multicast and (old.multicast.enabled or new.multicast.enabled),
@@ -90,7 +80,3 @@ def in_force(old: Config, new: Config, listen: tuple[str, ...]) -> Config:
 def _listeners(config: Config) -> dict[str, PeerUri]:
     uris = map(parse_listen_uri, config.listen)
     return {uri.name: uri for uri in uris}
-
-
-def _differ(old: Config, new: Config, keys: tuple[str, ...]) -> bool:
-    return any(getattr(old.peering, key) != getattr(new.peering, key) for key in keys)
