@@ -14,8 +14,9 @@ from pineconed.transport.connect import Connector
 from pineconed.transport.tcp import ConnectError
 from pineconed.transport.uri import parse_peer_uri
 from pineconed.transport.websocket.running import RunningPumps
+from tests.unit.transport.intake import read
 from tests.unit.transport.proxies import Proxy
-from tests.unit.transport.websocket.front import read, with_front
+from tests.unit.transport.websocket.front import with_front
 
 LOOPS = pytest.mark.parametrize(
     "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]

@@ -17,7 +17,7 @@ from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal
 from pineconed.transport.listener import Listener, ListenError
 from pineconed.transport.tcp import ConnectError
 from pineconed.transport.unix import UnixPlace, UnixService, UnixStream, reach_unix
-from tests.unit.transport.websocket.front import Intake, read
+from tests.unit.transport.intake import Intake, read
 from tests.unit.waiting import until
 
 

@@ -4,34 +4,37 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import pytest
 import uvloop
 
 from pineconed.peering.admission import Objection
-from pineconed.transport.gate import AcceptGate, AcceptLimits, Visit
+from pineconed.transport.gate import AcceptGate, AcceptLimits
 from pineconed.transport.listener import Listener
-from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import ConnectError, reach
 from pineconed.transport.tcp_place import TcpPlace
 from pineconed.transport.tls.client import TlsClient
 from pineconed.transport.tls.server import TlsService
 from pineconed.transport.tls.stream import TlsStream
 from pineconed.transport.uri_options import UriOptions
+from tests.unit.transport.intake import Intake
 from tests.unit.transport.tls.pairs import CLIENT, SERVER_TLS
 from tests.unit.waiting import until
 
 
-@dataclass
-class House:
+class House(Intake):
     """A TLS listener with all behind it but a node."""
 
-    password: str | None = None
-    objects: Objection | None = None
-    limits: AcceptLimits | None = None
-    streams: list[Stream] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    def __init__(
+        self,
+        password: str | None = None,
+        objects: Objection | None = None,
+        limits: AcceptLimits | None = None,
+    ) -> None:
+        super().__init__()
+        self.password = password
+        self.objects = objects
+        self.limits = limits
 
     async def open(self) -> None:
         self.gate = AcceptGate(time.monotonic, self.limits)
@@ -46,14 +49,6 @@ class House:
         for stream in self.streams:
             stream.close()
         assert self.gate.half_open == len(self.streams)
-
-    def attach(self, stream: Stream, visit: Visit) -> None:
-        self.streams.append(stream)
-        visit.opened(len(self.streams))
-
-    def fail(self, remote: str, visit: Visit, reason: str) -> None:
-        self.failures.append(reason)
-        visit.closed()
 
     def objection(self, public_key: bytes) -> Objection | None:
         return self.objects

@@ -13,36 +13,17 @@ from typing import Any
 import trustme
 import uvloop
 
-from pineconed.peering.admission import Objection
 from pineconed.signing import Ed25519Signer
 from pineconed.transport.connect import Connector
-from pineconed.transport.gate import AcceptGate, AcceptLimits, Visit
+from pineconed.transport.gate import AcceptGate, AcceptLimits
 from pineconed.transport.listener import Listener
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp_place import TcpPlace
 from pineconed.transport.uri import parse_listen_uri, parse_peer_uri
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.transport.websocket.server import WebSocketService
+from tests.unit.transport.intake import Intake
 from tests.unit.waiting import until
-
-
-class Intake:
-    """Takes streams, as the daemon's does, and notes what failed."""
-
-    def __init__(self) -> None:
-        self.streams: list[Stream] = []
-        self.failures: list[str] = []
-
-    def attach(self, stream: Stream, visit: Visit) -> None:
-        self.streams.append(stream)
-        visit.opened(len(self.streams))
-
-    def fail(self, _: str, visit: Visit, reason: str) -> None:
-        visit.closed()
-        self.failures.append(reason)
-
-    def objection(self, _: bytes) -> Objection | None:
-        return None
 
 
 class Front:
@@ -68,22 +49,6 @@ class Front:
         """The next failure of somebody who came in."""
         await until(lambda: self.intake.failures)
         return self.intake.failures.pop(0)
-
-
-async def read(stream: Stream, size: int) -> bytes:
-    """Read so many bytes as the driver would, or up to the end."""
-    buffer, found = memoryview(bytearray(262_144)), b""
-    async with asyncio.timeout(5):
-        while len(found) < size:
-            try:
-                count = stream.recv_into(buffer)
-            except BlockingIOError:
-                await asyncio.sleep(0.001)
-                continue
-            if not count:
-                break
-            found += buffer[:count]
-    return found
 
 
 def with_front(

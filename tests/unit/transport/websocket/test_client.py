@@ -17,7 +17,8 @@ import uvloop
 from pineconed.transport.gate import AcceptLimits
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import ConnectError
-from tests.unit.transport.websocket.front import Files, Front, certificates, read, with_front
+from tests.unit.transport.intake import read
+from tests.unit.transport.websocket.front import Files, Front, certificates, with_front
 from tests.unit.waiting import until
 
 LOOPS = pytest.mark.parametrize(

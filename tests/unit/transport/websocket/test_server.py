@@ -17,7 +17,8 @@ import uvloop
 from pineconed.transport.gate import AcceptLimits
 from pineconed.transport.listener import ListenError
 from pineconed.transport.websocket import server as server_module
-from tests.unit.transport.websocket.front import Files, Front, certificates, read, with_front
+from tests.unit.transport.intake import read
+from tests.unit.transport.websocket.front import Files, Front, certificates, with_front
 from tests.unit.waiting import until
 
 LOOPS = pytest.mark.parametrize(
