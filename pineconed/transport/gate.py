@@ -101,10 +101,10 @@ class AcceptGate:
     """Decides on every accepted stream and follows each one until it ends.
 
     `clock` gives seconds on any scale that only moves forward; `refused` is told the cause and the source
-    of each refusal, for the log. `refusals` counts them by cause. When too many streams are half-open in all,
-    one that dawdles is closed for a new one, lest a few sources keep everybody else out: by `give_way` if it
-    is a link already, else by its visit's. `crowded` is told when streams have to wait, as more come than the
-    rate in all allows; `waits` counts it.
+    of each refusal, for the log. `refusals` counts them by cause. When too many streams are half-open, in all
+    or of one source, one that dawdles is closed for a new one, lest a few keep everybody else out: by
+    `give_way` if it is a link already, else by its visit's. `crowded` is told when streams have to wait, as
+    more come than the rate in all allows; `waits` counts it.
     """
 
     def __init__(
@@ -204,10 +204,10 @@ class AcceptGate:
         limits = self._limits
         if source.links >= limits.links_per_source:
             return Refusal.LINKS_SOURCE
-        if source.half_open >= limits.half_open_per_source:
-            return Refusal.HALF_OPEN_SOURCE
         if source.tokens < 1:
             return Refusal.RATE_SOURCE
+        if source.half_open >= limits.half_open_per_source and not self._make_room_at(source):
+            return Refusal.HALF_OPEN_SOURCE
         if len(self._half_open) >= limits.half_open and not self._make_room(source):
             return Refusal.HALF_OPEN
         return None
@@ -221,6 +221,14 @@ class AcceptGate:
                 self._dismiss(visit)
                 return True
         return False
+
+    def _make_room_at(self, source: _Source) -> bool:
+        """Close the oldest half-open stream of this source if it dawdles: others may stand behind it, too."""
+        oldest = next((visit for visit in self._half_open if visit.record is source), None)
+        if oldest is None or self._clock() - oldest.since < DAWDLING:
+            return False
+        self._dismiss(oldest)
+        return True
 
     def _dismiss(self, visit: Visit) -> None:
         if visit.link is not None:

@@ -76,6 +76,35 @@ def test_sources_that_hold_every_handshake_give_way_to_others() -> None:
     assert not any(source.links or source.half_open for source in gate._sources.values())
 
 
+def test_those_of_one_source_that_dawdle_give_way_to_others_of_it() -> None:
+    """Everybody who comes by a Unix socket, or through a web server or NAT, is one source."""
+    clock, closed = Clock(), list[int]()
+    gate = AcceptGate(clock, AcceptLimits(half_open_per_source=2), give_way=closed.append)
+    assert [come_in(gate, link, "192.0.2.1") for link in range(3)] == [True, True, False]
+    assert come_in(gate, 3, "192.0.2.2")
+    clock.now += 1.9
+    assert not come_in(gate, 4, "192.0.2.1")
+    clock.now += 0.1
+    assert [come_in(gate, link, "192.0.2.1") for link in range(5, 8)] == [True, True, False]
+    assert closed == [0, 1]
+    assert gate.half_open == 3
+    for link in (0, 1, 3, 5, 6):
+        gate.handle_event(down(link))
+    assert gate.half_open == 0
+    assert not any(source.links or source.half_open for source in gate._sources.values())
+
+
+def test_nobody_gives_way_to_one_that_comes_too_fast() -> None:
+    clock, closed = Clock(), list[int]()
+    limits = AcceptLimits(half_open_per_source=2, accepts_per_second=0.1, accepts_burst=2)
+    gate = AcceptGate(clock, limits, give_way=closed.append)
+    assert [come_in(gate, link, "192.0.2.1") for link in range(2)] == [True, True]
+    clock.now += 3
+    assert not come_in(gate, 2, "192.0.2.1")
+    assert closed == []
+    assert gate.refusals[Refusal.RATE_SOURCE] == 1
+
+
 def test_a_stream_is_half_open_from_its_accept_on_until_its_visit_ends() -> None:
     gate = AcceptGate(Clock(), AcceptLimits(half_open_per_source=2, links_per_source=3))
     first, second = gate.admit("192.0.2.1"), gate.admit("192.0.2.1")

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from pineconed.transport import unix as unix_module
-from pineconed.transport.gate import AcceptGate, AcceptLimits, Refusal
+from pineconed.transport.gate import DAWDLING, AcceptGate, AcceptLimits, Refusal
 from pineconed.transport.listener import Listener, ListenError
 from pineconed.transport.tcp import ConnectError
 from pineconed.transport.unix import UnixPlace, UnixService, UnixStream, reach_unix
@@ -150,6 +150,25 @@ def test_all_unix_peers_are_one_source(tmp_path: Path) -> None:
         assert len(inn.intake.streams) == 2
         for guest in guests:
             guest.close()
+        await inn.close()
+
+    run(check)
+
+
+def test_those_who_say_nothing_keep_nobody_out_for_long(tmp_path: Path) -> None:
+    async def check() -> None:
+        inn = Inn(tmp_path / "peers.sock")
+        await inn.listener.start()
+        crowd = [await reach_unix(str(inn.path), 1) for _ in range(100)]
+        await until(lambda: inn.gate.accepted + sum(inn.gate.refusals.values()) == 100)
+        assert inn.gate.half_open == 16
+        await asyncio.sleep(DAWDLING)
+        guest = await reach_unix(str(inn.path), 1)
+        await until(lambda: len(inn.intake.streams) == 17)
+        guest.send([b"here"])
+        assert await read(inn.intake.streams[-1], 4) == b"here"
+        for each in (*crowd, guest):
+            each.close()
         await inn.close()
 
     run(check)
