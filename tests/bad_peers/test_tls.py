@@ -9,15 +9,27 @@ import itertools
 import re
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from pineconed.signing import Ed25519Signer
 from pineconed.transport.tls.certificate import client_context, server_tls
-from pineconed.transport.tls.proof import Claim, encode_claim, transcript
+from pineconed.transport.tls.proof import (
+    CLAIM_LENGTH,
+    HELLO_LENGTH,
+    NONCE_LENGTH,
+    PROOF_LENGTH,
+    Claim,
+    Hello,
+    Reason,
+    encode_claim,
+    encode_hello,
+    transcript,
+)
 from pineconed.wire.handshake import encode_handshake
 from tests.network.conftest import require_lab
 from tests.network.lab import Lab, Namespace, wait_until
@@ -201,11 +213,20 @@ DIALLED = {
 }
 
 
+DIALLING_SEED = seed_with_prefix("1")
+
+
 @pytest.mark.parametrize("uri", DIALLED)
 def test_who_dials_in_vain_is_told_why(place: Place, uri: str) -> None:
-    words = DIALLED[uri]
+    assert_told_why(place, uri, DIALLED[uri])
+
+
+def assert_told_why(place: Place, uri: str, words: str, configuration: str = "") -> None:
+    """Dial: the peer's row says why it fails, and so does one line of the log, without any password."""
     with ExitStack() as stack:
-        dialling = Pineconed(place.host, [], [uri], tun="none", seed=seed_with_prefix("1"))
+        dialling = Pineconed(
+            place.host, [], [uri], tun="none", seed=DIALLING_SEED, configuration=configuration
+        )
         stack.callback(dialling.process.stop)
         dialling.wait_ready()
 
@@ -219,6 +240,93 @@ def test_who_dials_in_vain_is_told_why(place: Place, uri: str) -> None:
         assert re.search("cannot connect|handshake failed|peering down", lines[0])
         assert "password=any" not in dialling.process.text()
         assert "password=wrong" not in dialling.process.text()
+
+
+ONCE = "[peering]\nbackoff_min = 60\n"
+"""Have a peer dialled only once while a test lasts."""
+
+
+def test_a_proof_relayed_by_a_third_node_is_refused_and_both_ends_say_so(place: Place) -> None:
+    """It has a key of its own, which the one who dials has not pinned, and passes on all that is said."""
+    key = Pineconed.key_of(DIALLING_SEED).hex()
+
+    def pass_on(caller: ssl.SSLSocket) -> None:
+        with place.tls() as onward:
+            caller.sendall(onward.recv(HELLO_LENGTH))
+            onward.sendall(caller.recv(CLAIM_LENGTH))
+            caller.sendall(onward.recv(1))
+
+    with somebody_else(place, pass_on) as port:
+        words = "the server refused the proof of this node's key: somebody in between relays it"
+        assert_told_why(place, f"tls://127.0.0.1:{port}", words, ONCE)
+    told_once(place, f"the proof of the key {key} is none for this connection: replayed or relayed", 0)
+
+
+def test_a_server_that_does_not_know_the_password_is_refused(place: Place) -> None:
+    """It asks for one and welcomes whoever shows any, as somebody does who is after the proof."""
+
+    def welcome(caller: ssl.SSLSocket) -> None:
+        caller.sendall(encode_hello(Hello(True, bytes(NONCE_LENGTH))))
+        assert len(caller.recv(CLAIM_LENGTH + PROOF_LENGTH)) == CLAIM_LENGTH + PROOF_LENGTH
+        caller.sendall(bytes([Reason.WELCOME]) + bytes(PROOF_LENGTH))
+        caller.recv(1)
+
+    with somebody_else(place, welcome) as port:
+        words = "the server does not know the password: it is not the one it should be"
+        assert_told_why(place, f"tls://127.0.0.1:{port}?password=any", words, ONCE)
+
+
+@contextmanager
+def somebody_else(place: Place, treat: Callable[[ssl.SSLSocket], None]) -> Iterator[int]:
+    """A TLS server with another key, which does as the test says; gives its port."""
+    context = server_tls(bytes([7]) * 32).context
+    stopped = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        while not stopped.is_set():
+            with suppress(OSError):
+                accepted, _ = listening.accept()
+                accepted.settimeout(5)
+                with accepted, context.wrap_socket(accepted, server_side=True) as caller:
+                    treat(caller)
+
+    with place.host.open_socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0.1)
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            stopped.set()
+            thread.join()
+
+
+def test_a_network_that_is_closed_by_keys(place: Place) -> None:
+    """`peering.allowed_keys` holds at every listener that has no keys of its own."""
+    member, port = seed_with_prefix("b"), 7004
+    allowed = f'[peering]\nallowed_keys = ["{Pineconed.key_of(member).hex()}"]\n'
+    with ExitStack() as stack:
+        closed = Pineconed(
+            place.host,
+            [f"tls://127.0.0.1:{port}"],
+            tun="none",
+            seed=seed_with_prefix("d"),
+            configuration=allowed,
+        )
+        stack.callback(closed.process.stop)
+        closed.wait_ready()
+        uri = f"tls://127.0.0.1:{port}?key={closed.public_key.hex()}"
+        assert_told_why(place, uri, "the server does not allow this node's key")
+        key = Pineconed.key_of(DIALLING_SEED).hex()
+        closed.process.wait_for(re.escape(f"the key {key} is not allowed (peering.allowed_keys)"))
+        inside = Pineconed(place.host, [], [uri], tun="none", seed=member, configuration=allowed)
+        stack.callback(inside.process.stop)
+        inside.wait_ready()
+        closed.wait_peers(1)
+        [row] = closed.peers()
+        assert (row["public_key"], row["proven"]) == (inside.public_key.hex(), True)
 
 
 # ---------------------------------------------------------------- those who take their time

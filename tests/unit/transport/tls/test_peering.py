@@ -174,6 +174,49 @@ def test_a_recorded_proof_is_worth_nothing() -> None:
     run(check)
 
 
+async def carry(source: socket.socket, target: socket.socket, record: bytearray) -> None:
+    """Pass on what comes, and keep it."""
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(source, 65536):
+        record += data
+        await loop.sock_sendall(target, data)
+
+
+def test_the_recorded_bytes_of_a_whole_peering_are_refused() -> None:
+    """From the first byte of TLS to the handshake, as somebody on the path has them."""
+
+    async def check(house: House) -> None:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        onward = (await reach("127.0.0.1", house.port, 5)).socket
+        recorded = bytearray()
+        ways = [(far, onward, recorded), (onward, far, bytearray())]
+        carrying = [asyncio.ensure_future(carry(*way)) for way in ways]
+        stream = await TlsClient(CLIENT).connect(Reached(near, "it"), UriOptions(), 5)
+        stream.send([encode_handshake(CLIENT)])
+        await house.settle()
+        buffer, got = memoryview(bytearray(1000)), b""
+        while len(got) < 104:
+            with suppress(BlockingIOError):
+                got += buffer[: house.streams[0].recv_into(buffer)]
+            await asyncio.sleep(0.001)
+        for task in carrying:
+            task.cancel()
+        await asyncio.gather(*carrying, return_exceptions=True)
+        again = (await reach("127.0.0.1", house.port, 5)).socket
+        await asyncio.get_running_loop().sock_sendall(again, bytes(recorded))
+        while not house.failures:  # noqa: ASYNC110  (a failure has no event of its own)
+            await asyncio.sleep(0.002)
+        assert house.failures == ["TLS peering refused: TLS failed: bytes were changed on the way"]
+        assert len(house.streams) == 1
+        stream.close()
+        for sock in (far, onward, again):
+            sock.close()
+
+    run(check)
+
+
 def test_a_proof_relayed_through_a_third_node_is_worth_nothing() -> None:
     """Somebody in the middle shows the client his own certificate and passes everything on."""
 
