@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -181,6 +181,7 @@ class GoRouter:
         connect: Sequence[str] = (),
         seed: bytes | None = None,
         web_address: str = "127.0.0.1",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
         seed = seed or os.urandom(32)
@@ -189,7 +190,7 @@ class GoRouter:
         argv += ["-listenws", f"{web_address}:{self.DIAGNOSTICS}", "-manhole"]
         if connect:
             argv += ["-connect", ",".join(connect)]
-        self.process = host.start("pinecone", *argv)
+        self.process = host.start("pinecone", *argv, environment=environment)
 
     def wait_ready(self, timeout: float = 10.0) -> Self:
         """Wait until both listeners are there (a port probe would end the reference's `pineconeip`)."""

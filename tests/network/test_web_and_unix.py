@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peerings over WebSockets, Unix sockets and proxies between real daemons, and beside the reference."""
 
+import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pineconed.signing import Ed25519Signer
 from pineconed.transport.gate import DAWDLING
+from pineconed.wire.handshake import encode_handshake
 from tests.network.conftest import reference, require_lab
 from tests.network.lab import Lab, Namespace, wait_until
 from tests.network.nodes import PORT, GoRouter, Pineconed, seed_with_prefix
@@ -96,9 +100,9 @@ def go() -> None:
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("dialler", ["ours", "reference"])
-def test_ours_reference_ours_over_ws(lab: Lab, dialler: str, go: None) -> None:
-    """Large frames cross a reference node that dialled both of us, or that we dialled."""
+@pytest.mark.parametrize(("dialler", "scheme"), [("ours", "ws"), ("reference", "ws"), ("reference", "wss")])
+def test_ours_reference_ours(lab: Lab, dialler: str, scheme: str, tmp_path: Path, go: None) -> None:
+    """Large frames cross a reference node that dialled both of us, or that we dialled, which has no wss."""
     a, middle, b = lab.hosts("ours0 go1 ours2")
     links = [lab.link(a, middle), lab.link(middle, b)]
     seeds = [seed_with_prefix(prefix) for prefix in ("40", "f0", "80")]
@@ -110,12 +114,15 @@ def test_ours_reference_ours_over_ws(lab: Lab, dialler: str, go: None) -> None:
             for host, uri, seed in ((a, uris[0], seeds[0]), (b, uris[1], seeds[2]))
         ]
     else:
+        addresses = [link.address(host) for link, host in zip(links, (a, b), strict=True)]
+        made = certificates(tmp_path / "tls", *addresses)
+        listen = made.listen(f"0.0.0.0:{PORT}") if scheme == "wss" else f"ws://0.0.0.0:{PORT}"
         ends = [
-            Pineconed(host, [f"ws://0.0.0.0:{PORT}"], seed=seed).wait_ready()
-            for host, seed in ((a, seeds[0]), (b, seeds[2]))
+            Pineconed(host, [listen], seed=seed).wait_ready() for host, seed in ((a, seeds[0]), (b, seeds[2]))
         ]
-        uris = [f"ws://{link.address(host)}:{PORT}/peer" for link, host in zip(links, (a, b), strict=True)]
-        router = GoRouter(middle, uris, seed=seeds[1]).wait_ready()
+        uris = [f"{scheme}://{address}:{PORT}/peer" for address in addresses]
+        trust = {"SSL_CERT_FILE": str(made.ca), "NO_PROXY": "*"}
+        router = GoRouter(middle, uris, seed=seeds[1], environment=trust).wait_ready()
     wait_for_tree([ends[0], router, ends[1]], 40)
     assert_pings_both_ways(ends[0], ends[1])
     for end in ends:
@@ -146,6 +153,7 @@ def test_a_wrong_certificate_is_told_in_log_and_peers(lab: Lab, tmp_path: Path, 
     left = Pineconed(a, [], [f"wss://{address}:{PORT}/{ca}"], tun="none").wait_ready()
     left.process.wait_for(f"cannot connect.*the certificate of {address} is refused: {words}")
     assert words in peering(left)["last_error"]
+    assert sum(words in line for line in left.process.text().splitlines()) == 1
     right.process.wait_for("perhaps it does not trust our certificate")
     assert right.status()["peers"] == 0
 
@@ -168,7 +176,7 @@ def test_a_listener_without_its_files_does_not_start(lab: Lab, query: str, words
 
 
 @pytest.mark.parametrize("kind", ["socks5", "http"])
-@pytest.mark.parametrize("scheme", ["tcp", "ws", "wss"])
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "ws", "wss"])
 def test_through_a_proxy(lab: Lab, kind: str, scheme: str, files: Files) -> None:
     a, middle, b = lab.hosts("a proxy b")
     near, far = lab.link(a, middle), lab.link(middle, b)
@@ -188,9 +196,38 @@ def test_through_a_proxy(lab: Lab, kind: str, scheme: str, files: Files) -> None
 # ---------------------------------------------------------------- crowds
 
 
+@dataclass(frozen=True)
+class Gatehouse:
+    """A node with listeners that prove nothing before the handshake, and a host with many addresses."""
+
+    node: Pineconed
+    crowd: Namespace
+    target: str
+    lab: Lab
+
+    def uri(self, scheme: str, address: str) -> str:
+        """Where a guest dials who reaches the node at this address."""
+        if scheme == "unix":
+            return f"unix://{self.lab.directory}/node.sock"
+        query = f"/?ca={self.lab.directory}/tls/ca.pem&sni={self.target}" if scheme == "wss" else ""
+        return f"{scheme}://{address}:{PORTS[scheme]}{query}"
+
+
+PORTS = {"ws": PORT, "wss": PORT + 1, "tcp": PORT + 2}
+
+BEGINNINGS = {
+    "ws": b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
+    "wss": b"\x16\x03\x01\x02\x00",
+    "tcp": encode_handshake(Ed25519Signer(bytes(32)))[:50],
+    "unix": encode_handshake(Ed25519Signer(bytes(32)))[:50],
+}
+"""What somebody says who never comes to the point."""
+
+BEGINS = pytest.mark.parametrize("begins", [False, True], ids=["silent", "slow"])
+
+
 @pytest.fixture(scope="module")
-def gatehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pineconed, Namespace, str, Lab]]:
-    """A node that listens in every way of this file, and a host with many addresses."""
+def gatehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatehouse]:
     require_lab()
     with Lab(tmp_path_factory.mktemp("gatehouse")) as lab:
         node, crowd = lab.hosts("node crowd")
@@ -198,38 +235,59 @@ def gatehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pineco
         for number in range(200):
             crowd.run("ip", "address", "add", f"10.77.{link.number}.{10 + number}/24", "dev", link.device)
         made = certificates(lab.directory / "tls", link.address(node))
-        listen = [f"ws://0.0.0.0:{PORT}", made.listen(f"0.0.0.0:{PORT + 1}")]
+        listen = [f"{scheme}://0.0.0.0:{PORTS[scheme]}" for scheme in ("ws", "tcp")]
+        listen += [made.listen(f"0.0.0.0:{PORTS['wss']}"), f"unix://{lab.directory}/node.sock"]
         daemon = Pineconed(node, listen, tun="none", seed=seed_with_prefix("80")).wait_ready()
-        yield daemon, crowd, link.address(node), lab
+        yield Gatehouse(daemon, crowd, link.address(node), lab)
 
 
-@pytest.mark.parametrize("begins", [False, True], ids=["silent", "slow request"])
+@BEGINS
 @pytest.mark.parametrize("sources", [1, 200])
-@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("scheme", list(PORTS))
 def test_others_peer_beside_a_thousand_idle_connections(
-    gatehouse: tuple[Pineconed, Namespace, str, Lab], scheme: str, sources: int, begins: bool
+    gatehouse: Gatehouse, scheme: str, sources: int, begins: bool
 ) -> None:
     """Within a second; when they come from more addresses than there is room for, once these have dawdled."""
-    node, crowd, target, lab = gatehouse
-    port = PORT + (scheme == "wss")
-    guest = lab.host("guest")
-    link = lab.link(guest, node.host)
-    prefix = target.rpartition(".")[0]
+    prefix = gatehouse.target.rpartition(".")[0]
     with ExitStack() as idle:
-        connections = [idle.enter_context(crowd.open_socket()) for _ in range(1000)]
+        connections = [idle.enter_context(gatehouse.crowd.open_socket()) for _ in range(1000)]
         for number, connection in enumerate(connections):
             connection.bind((f"{prefix}.{10 + number % sources}", 0))
             connection.setblocking(False)
-            connection.connect_ex((target, port))
+            connection.connect_ex((gatehouse.target, PORTS[scheme]))
         time.sleep(0.2)
-        begin = b"\x16\x03\x01\x02\x00" if scheme == "wss" else b"GET / HTTP/1.1\r\nHost: x\r\nX: "
-        for connection in connections if begins else []:
-            with suppress(OSError):
-                connection.send(begin)
+        say(connections, BEGINNINGS[scheme] if begins else b"")
         time.sleep(DAWDLING if sources > 1 else 0)
-        ca = f"?ca={lab.directory}/tls/ca.pem&sni={target}" if scheme == "wss" else ""
-        uri = f"{scheme}://{link.address(node.host)}:{port}/{ca}"
-        dialler = idle.enter_context(running(Pineconed(guest, [], [uri], tun="none").wait_ready()))
+        assert_a_guest_peers(gatehouse, scheme)
+
+
+@BEGINS
+def test_others_peer_beside_a_thousand_idle_connections_by_a_unix_socket(
+    gatehouse: Gatehouse, begins: bool
+) -> None:
+    """Within a second, once these have dawdled: all that come by such a socket count as one source."""
+    with ExitStack() as idle:
+        connections = [idle.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(1000)]
+        for connection in connections:
+            connection.connect(f"{gatehouse.lab.directory}/node.sock")
+        say(connections, BEGINNINGS["unix"] if begins else b"")
+        time.sleep(DAWDLING)
+        assert_a_guest_peers(gatehouse, "unix")
+
+
+def say(connections: Sequence[socket.socket], text: bytes) -> None:
+    """On each, as far as it is still open."""
+    for connection in connections if text else ():
+        with suppress(OSError):
+            connection.send(text)
+
+
+def assert_a_guest_peers(gatehouse: Gatehouse, scheme: str) -> None:
+    """A newcomer is up within a second, and the node holds no more than it should."""
+    node = gatehouse.node
+    guest = gatehouse.lab.host("guest")
+    uri = gatehouse.uri(scheme, gatehouse.lab.link(guest, node.host).address(node.host))
+    with running(Pineconed(guest, [], [uri], tun="none").wait_ready()) as dialler:
         dialler.process.wait_for("peering up", 15)
         took = logged_at(dialler, "peering up") - logged_at(dialler, "pineconed is ready")
         status, files = node.status(), node.process.open_files()
