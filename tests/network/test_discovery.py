@@ -116,6 +116,22 @@ class TestTheyFindEachOther:
         assert len(re.findall("^Connected to peer", go.process.text(), re.MULTILINE)) == came
         assert settled()
 
+    @pytest.mark.reference
+    @pytest.mark.parametrize("versions", ["4", "6"])
+    @pytest.mark.parametrize(("off", "direction"), [("listen", "inbound"), ("beacon", "outbound")])
+    def test_a_reference_node_dials_us_and_is_dialled(
+        self, lab: Lab, pinecone_go: str, versions: str, off: str, direction: str
+    ) -> None:
+        """Each way by itself; its key is the lower one, so that we wait before we dial it."""
+        hosts = lab.hosts("ours go")
+        plug(lab, hosts, versions)
+        go = GoRouter(hosts[1], seed=seed_with_prefix("01")).wait_ready()
+        ours = start(hosts[0], f"[multicast]\n{off} = false\n", seed=seed_with_prefix("80")).wait_ready()
+        one = Counter([go.public_key.hex()])
+        took = wait_until(lambda: found(ours) == one, FOUND_WITHIN, lambda: f"{ours.peers()}")
+        print(f"{direction}, IPv{versions}: {took:.1f} s")
+        assert [peer["direction"] for peer in ours.peers()] == [direction]
+
     def test_one_that_was_started_anew_is_found_again(self, lab: Lab) -> None:
         hosts = lab.hosts("h0 h1")
         plug(lab, hosts)
