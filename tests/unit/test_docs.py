@@ -15,7 +15,8 @@ from pineconed.admin.openapi import DOCUMENT_PATH
 from pineconed.cli.failures import ExitCode
 from pineconed.cli.main import pineconectl
 from pineconed.daemon.config import Config
-from pineconed.daemon.config_check import section_of
+from pineconed.daemon.config_check import check, section_of
+from pineconed.daemon.config_load import parse_toml
 from pineconed.daemon.genconf import toml_value
 from pineconed.daemon.main import command as pineconed
 from pineconed.dataplane.counters import DropCause
@@ -64,6 +65,18 @@ def test_every_setting_is_described_with_its_default(
 ) -> None:
     row = table_rows(section(page("configuration.md"), heading))[name]
     assert row[1].strip("`").strip('"') == toml_value(field.default).strip('"')
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Every piece of configuration that a page shows, with the name of the page."""
+    for path in sorted(DOCS.glob("*.md")):
+        for text in re.findall(r"^```toml\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+            yield path.name, text
+
+
+@pytest.mark.parametrize(("name", "text"), list(examples()))
+def test_every_piece_of_configuration_is_right(name: str, text: str) -> None:
+    assert check(parse_toml(text, DOCS / name)) == []
 
 
 def test_no_setting_is_described_that_does_not_exist() -> None:
