@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from pineconed.transport.key_agreement import GROUP
+
 ALPN = "pinecone/1"
 
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pineconed")])
@@ -82,5 +84,6 @@ def _self_signed(key: Ed25519PrivateKey) -> x509.Certificate:
 def _context(protocol: int) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_ecdh_curve(GROUP)
     context.set_alpn_protocols([ALPN])
     return context

@@ -4,6 +4,7 @@
 import ssl
 from pathlib import Path
 
+from pineconed.transport.key_agreement import GROUP
 from pineconed.transport.listener import ListenError
 from pineconed.transport.uri import PeerUri
 
@@ -16,6 +17,8 @@ def server_tls(uri: PeerUri) -> ssl.SSLContext | None:
     if certificate is None:
         raise ListenError("wss needs a certificate; give its file by cert=, and that of its key by certkey=")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ecdh_curve(GROUP)
+    context.options |= ssl.OP_NO_RENEGOTIATION
     for path in (certificate, key):
         _check_readable(path)
     try:

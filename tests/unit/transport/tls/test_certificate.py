@@ -2,6 +2,7 @@
 """The certificate holds the node's key and nothing that changes; others are refused."""
 
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pineconed.transport.tls.certificate import CertificateError, client_context, key_of, server_tls
-from tests.unit.transport.tls.pairs import SERVER, SERVER_SEED, SERVER_TLS
+from pineconed.transport.tls.stream import Records
+from tests.unit.transport.tls.pairs import SERVER, SERVER_SEED, SERVER_TLS, shaken
 
 
 def test_the_certificate_is_that_of_the_node_at_every_start() -> None:
@@ -26,6 +28,28 @@ def test_nothing_older_than_tls_13_and_no_tickets() -> None:
     for context in (SERVER_TLS.context, client_context()):
         assert context.minimum_version is ssl.TLSVersion.TLSv1_3
     assert SERVER_TLS.context.num_tickets == 0
+
+
+@pytest.mark.parametrize("expensive", ["secp521r1", "secp384r1"])
+def test_the_client_cannot_choose_how_keys_are_agreed_on(expensive: str) -> None:
+    """Of the groups of OpenSSL, ffdhe8192 costs the server 500 times as much; Python cannot ask for it."""
+    context = client_context()
+    context.set_ecdh_curve(expensive)
+    client, server = Records(context, server_side=False), Records(SERVER_TLS.context, server_side=True)
+    with pytest.raises(ssl.SSLError, match=r"NO_SUITABLE_KEY_SHARE|NO_SHARED_GROUP"):
+        shaken(client, server)
+
+
+def test_our_own_nodes_agree_in_one_round_trip() -> None:
+    client = Records(client_context(), server_side=False)
+    server = Records(SERVER_TLS.context, server_side=True)
+    with suppress(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    server.incoming.write(client.outgoing.read())
+    with suppress(ssl.SSLWantReadError):
+        server.tls.do_handshake()
+    client.incoming.write(server.outgoing.read())
+    client.tls.do_handshake()
 
 
 def test_a_certificate_with_another_kind_of_key_is_refused() -> None:

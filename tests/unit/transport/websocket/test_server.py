@@ -309,6 +309,17 @@ def test_wss_serves_the_page_by_tls(files: Files, loop: Callable[[], Any]) -> No
     with_front(check, files.listen(), loop=loop)
 
 
+def test_the_client_cannot_choose_how_keys_are_agreed_on(files: Files) -> None:
+    async def check(front: Front) -> None:
+        context = ssl.create_default_context(cafile=files.ca)
+        context.set_ecdh_curve("secp521r1")
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            await asyncio.open_connection("localhost", front.port, ssl=context)
+        assert "TLS failed" in await front.failed()
+
+    with_front(check, files.listen())
+
+
 @LOOPS
 @pytest.mark.parametrize(
     ("sent", "words"),
