@@ -186,7 +186,7 @@ class WebSocketService:
         websocket.headers["Server"] = SERVER
         try:
             writer = await websocket.prepare(_without_subprotocols(request))
-        except web.HTTPBadRequest:
+        except (web.HTTPBadRequest, ValueError):  # aiohttp reads the key as ASCII
             connection.fault = "what it sent is no good request for a WebSocket"
             return refusal(HTTPStatus.BAD_REQUEST, "this is no good request for a WebSocket (RFC 6455)")
         if connection.transport is None or connection.settled.done():

@@ -103,6 +103,7 @@ def test_a_browser_gets_a_page_and_a_balancer_an_ok(loop: Callable[[], Any]) -> 
         (request(headers=UPGRADE | {"Connection": "close"}), "400"),
         (request(headers=UPGRADE | {"Sec-WebSocket-Version": "1"}), "400"),
         (request(headers=UPGRADE | {"Sec-WebSocket-Key": "short"}), "400"),
+        (request(headers=UPGRADE | {"Sec-WebSocket-Key": "\xe9" * 24}), "400"),
         (request("POST", headers=UPGRADE), "405"),
         (request("HEAD", headers=UPGRADE), "200"),
         (request(path="/" + "x" * 5000), "400"),
