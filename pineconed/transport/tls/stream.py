@@ -3,7 +3,8 @@
 
 TLS works on memory here and the socket is read and written beside it. So what one call may do is bounded by
 the bytes that it takes from the socket: records without data (key updates) cannot keep OpenSSL in one call
-for as long as somebody sends them. It also saves half of the system calls.
+for as long as somebody sends them, and the fewer are taken the less data is in them. It also saves half of
+the system calls.
 """
 
 import ssl
@@ -14,7 +15,13 @@ from pineconed.transport.stream import SocketStream
 from pineconed.wire.buffer import Buffer
 
 FILL = 128 * 1024
-"""Bytes taken from the socket at once."""
+"""Bytes taken from the socket at once, at most."""
+
+LEAST_FILL = 4 * 1024
+"""The same at first, and while hardly any data is in the records: key updates cost much more than data."""
+
+MAX_BARREN = 17 * 1024
+"""Bytes without data before that: a record that has not come in whole is no longer than this."""
 
 MAX_UNASKED = 256 * 1024
 """Bytes that may wait when answers to the peer's own doing (key updates) join them; a frame has 64 KiB."""
@@ -37,7 +44,9 @@ class TlsStream:
 
     kind = "tls"
     __slots__ = (
+        "_barren",
         "_ended",
+        "_fill",
         "_incoming",
         "_outgoing",
         "_owed",
@@ -59,6 +68,7 @@ class TlsStream:
         self._unsent = memoryview(self._outgoing.read())
         self._owed = 0
         self._ended = False
+        self._barren, self._fill = 0, LEAST_FILL
         self.proven_key: bytes | None = proven_key
         self.remote = socket.remote
         self.pending = True  # the peer's handshake may have come with its proof
@@ -73,11 +83,13 @@ class TlsStream:
         size = self._decrypt(buffer) if self.pending else 0
         if not size and not self._ended:
             # The buffer is the place for the records too, as they are longer than what is in them.
-            taken = self._socket.recv_into(buffer[:FILL])
+            taken = self._socket.recv_into(buffer[: self._fill])
             if not taken:
                 return 0
             self._incoming.write(buffer[:taken])
             size = self._decrypt(buffer)
+            self._barren = min(max(0, self._barren + taken - 2 * size), FILL)
+            self._fill = min(FILL, 2 * self._fill) if self._barren <= MAX_BARREN else LEAST_FILL
         if self._outgoing.pending:
             self._answer()
         if not size and not self._ended:

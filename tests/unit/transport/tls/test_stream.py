@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pineconed.transport.tls.stream import MAX_UNASKED, TlsStream
+from pineconed.transport.tls.stream import FILL, LEAST_FILL, MAX_BARREN, MAX_UNASKED, TlsStream
 from tests.unit.transport.tls.pairs import CLIENT, tcp_pair, tls_pair
 
 
@@ -93,7 +93,8 @@ def test_a_full_line_takes_nothing_and_loses_nothing() -> None:
         while sender.refusals < 3:
             sender.go_on()
         while len(got) < len(data):
-            got += read(two)
+            with suppress(BlockingIOError):
+                got += read(two)
             if sender.left:
                 sender.go_on()
         assert bytes(got) == data
@@ -126,6 +127,36 @@ def test_changed_bytes_end_it_with_a_reason() -> None:
         one._socket.send([record])
         with pytest.raises(OSError, match="TLS failed: bytes were changed on the way"):
             read(two)
+
+
+def test_records_with_hardly_any_data_are_taken_a_few_at_a_time() -> None:
+    """As key updates are, which Python cannot send."""
+    with tls_pair(tcp_pair) as (one, two):
+        for _ in range(10_000):
+            one._tls.write(b"!")
+        one._unsent = memoryview(one._outgoing.read())
+        got, sizes = 0, list[int]()
+        while got < 10_000:
+            with suppress(BlockingIOError):
+                one._flush()
+            with suppress(BlockingIOError):
+                sizes.append(len(read(two)))
+                got += sizes[-1]
+        assert max(sizes) * 23 <= 2 * MAX_BARREN
+        assert max(sizes[5:]) * 23 <= LEAST_FILL + 23
+
+
+def test_data_is_taken_much_at_a_time() -> None:
+    with tls_pair(tcp_pair) as (one, two):
+        sender, got, largest = Sender(one, bytes(8_000_000), Random(1)), 0, 0
+        while got < 8_000_000:
+            if sender.left:
+                sender.go_on()
+            with suppress(BlockingIOError):
+                size = len(read(two))
+                got, largest = got + size, max(largest, size)
+        assert two._fill == FILL
+        assert largest > FILL // 2
 
 
 def test_whoever_asks_without_reading_the_answers_is_cut_off() -> None:
