@@ -124,8 +124,11 @@ class Daemon:
         self._notifier.stopping()
         if self._upkeep is not None:
             self._upkeep.cancel()
+        for reload in self._reloads:
+            reload.cancel()
         try:
             async with asyncio.timeout(STOP_SECONDS):
+                await asyncio.gather(*self._reloads, return_exceptions=True)
                 await self._parts.aclose()
         except TimeoutError:
             _log.warning("not everything could be closed in time", seconds=STOP_SECONDS)

@@ -122,8 +122,8 @@ class Inbound:
 
     async def close_all(self) -> None:
         """Listen nowhere any more."""
-        for name in list(self._open):
-            await self.close(name)
+        while self._open:
+            await self.close(next(iter(self._open)))
 
     def configured(self) -> tuple[str, ...]:
         """The URIs of the listeners that are open, as they were configured, secrets included."""

@@ -85,8 +85,9 @@ class Reloader:
         steps = changes(self._config, config)
         outcome = Outcome(at_next_start=list(steps.at_next_start))
         outcome.applied.extend(self._set(steps, config))
-        await self._listen(steps, outcome)
+        # Before anything waits: a peer that is saved meanwhile is not in `saved`.
         outcome.applied.extend(_dialled(self._parts.roster.configure(config.connect, saved)))
+        await self._listen(steps, outcome)
         if steps.multicast:
             await self._discover(config, outcome)
         self._config = in_force(self._config, config, self._parts.inbound.configured())
