@@ -282,7 +282,7 @@ class LanDiscovery:
             self._policy.dial_failed(dial, self._clock())
             self._reporter.lan_dial_failed(dial, str(error))
         else:
-            self._policy.dial_opened(dial, link, local, self._clock())
+            self._close(self._policy.dial_opened(dial, link, local, self._clock()))
 
     async def _keep_up(self) -> None:
         while True:

@@ -20,7 +20,7 @@ address. Whoever was dialled in vain has to wait longer each time.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,13 +110,14 @@ class DiscoveryPolicy:
     def set_segments(self, segments: Sequence[Segment]) -> list[Closing]:
         """These are all segments from now on; the links that have lost theirs, or their address on it."""
         self._segments = tuple(segments)
-        alive = {(segment.index, address) for segment in segments for address in segment.own}
         self._neighbours.keep_interfaces({segment.index for segment in segments})
-        lost = [
-            (number, link)
-            for number, link in self._links.items()
-            if (link.segment.index, link.local) not in alive
-        ]
+        return self._close_lost(self._links)
+
+    def _close_lost(self, links: Iterable[int]) -> list[Closing]:
+        """Those of these links that have lost their segment, or their address on it."""
+        alive = {(segment.index, address) for segment in self._segments for address in segment.own}
+        items = [(number, self._links[number]) for number in links]
+        lost = [item for item in items if (item[1].segment.index, item[1].local) not in alive]
         return list(self._close(lost, GONE))
 
     def segment_of(self, local: IpAddress, remote: IpAddress, index: int = 0) -> Segment | None:
@@ -215,9 +216,13 @@ class DiscoveryPolicy:
         """There was no connection."""
         self._settle(dial, now, failed=True)
 
-    def dial_opened(self, dial: Dial, link: int, local: IpAddress, now: float) -> None:
-        """The connection is this link now, from this address of ours; its handshake belongs to the dial."""
+    def dial_opened(self, dial: Dial, link: int, local: IpAddress, now: float) -> list[Closing]:
+        """The connection is this link now, from this address of ours; its handshake belongs to the dial.
+
+        It is to be closed if the segment went while it was dialled.
+        """
         self._links[link] = _Link(dial.segment, local, dial.address, now, dial)
+        return self._close_lost([link])
 
     def _settle(self, dial: Dial, now: float, *, failed: bool) -> None:
         """A dial is over, or the peering that came of it. Nothing happens if it was settled before."""

@@ -48,6 +48,7 @@ class World:
         self.unwelcome: set[bytes] = set()
         self.policy.set_segments([ETH0_6, ETH0_4, ETH1_6])
         self.now = 1000.0
+        self.closed: list[Closing] = []
         self._numbers = count(1)
 
     def hear(
@@ -63,7 +64,9 @@ class World:
 
     def open(self, dial: Dial) -> int:
         link = next(self._numbers)
-        self.policy.dial_opened(dial, link, OURS6 if dial.segment.version == 6 else OURS4, self.now)
+        self.closed = self.policy.dial_opened(
+            dial, link, OURS6 if dial.segment.version == 6 else OURS4, self.now
+        )
         return link
 
     def call(self, segment: Segment = ETH0_6) -> int:
@@ -301,6 +304,17 @@ class TestInterfaces:
         moved = Segment("eth0", 2, 4, other, frozenset({other}), ETH0_4.networks)
         assert world.policy.set_segments([ETH0_6, moved]) == [Closing(four, GONE)]
         assert world.policy.set_segments([moved]) == [Closing(six, GONE)]
+
+    def test_one_that_was_dialled_meanwhile_is_closed_too(self, world: World) -> None:
+        dial = world.must_dial(HIGH)
+        world.policy.set_segments([])
+        link = world.open(dial)
+        assert world.closed == [Closing(link, GONE)]
+        world.policy.link_down(link, world.now)
+        world.policy.set_segments([ETH0_6])
+        world.now += FIRST_WAIT
+        world.open(world.must_dial(HIGH))
+        assert world.closed == []
 
     def test_the_wait_of_an_interface_that_comes_back_begins_anew(self, world: World) -> None:
         world.policy.dial_failed(world.must_dial(HIGH), world.now)
