@@ -49,6 +49,12 @@ RECEIVING = _Receiving(
 LINGER = 1.0
 """Seconds for the rest and for the closing handshake after either side has ended."""
 
+MAX_UNASKED = 256 * 1024
+"""Bytes that may wait below the WebSocket; of ours it is one message, the rest are answers of TLS."""
+
+LOOK = 1.0
+"""Seconds between two looks at them."""
+
 MESSAGES_PER_TURN = 64
 """Messages taken without letting others run; aiohttp gives what it has without a wait."""
 
@@ -109,13 +115,15 @@ class Pump:
     async def _until_one_ends(self) -> _End:
         outward = asyncio.create_task(self._outward())
         inward = asyncio.create_task(self._inward())
+        below = asyncio.create_task(self._below())
+        tasks = (inward, below, outward)
         try:
-            done, _ = await asyncio.wait({outward, inward}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (outward, inward):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(outward, inward, return_exceptions=True)
-        return (inward if inward in done else outward).result()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return next(task for task in tasks if task in done).result()
 
     async def _take_leave(self, end: _End) -> None:
         self.stream.fault = end.fault
@@ -164,6 +172,18 @@ class Pump:
             if number % MESSAGES_PER_TURN == 0:
                 await asyncio.sleep(0)
         raise AssertionError  # count() has no end
+
+    async def _below(self) -> _End:
+        """Ends when TLS has too much to say: the peer asks (key updates) and does not read the answers.
+
+        Nobody else would tell: the loop only holds back what we write ourselves.
+        """
+        transport = self._carrier.transport
+        while transport.is_closing() or transport.get_write_buffer_size() <= MAX_UNASKED:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK)
+        return _End(
+            WSCloseCode.POLICY_VIOLATION, "the peer asks for more and more without reading the answers"
+        )
 
     async def _pong(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # the next message tells that it has ended

@@ -253,6 +253,25 @@ def stall(peer: Peer) -> None:
     transport.pause_reading()
 
 
+@LOOPS
+def test_a_peer_that_does_not_read_what_it_asks_for_is_cut_off(
+    loop: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By key updates of TLS, which Python cannot send: so their answers come from the test."""
+    monkeypatch.setattr(pump_module, "LOOK", 0.05)
+
+    async def check(rig: Rig) -> None:
+        stall(rig.peer)
+        started = time.monotonic()
+        while time.monotonic() < started + 0.2:
+            rig.pump._carrier.transport.write(bytes(256 * 1024))
+            await asyncio.sleep(0.01)
+        assert "without reading the answers" in await rig.end()
+        assert await asyncio.wait_for(rig.ran, 3) - started < LINGER + 1
+
+    with_rig(check, loop)
+
+
 def test_messages_without_content_do_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pump_module, "MESSAGES_PER_TURN", 16)
 
