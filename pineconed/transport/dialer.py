@@ -198,6 +198,10 @@ class Dialer:
             return "no answer by the new network so far"
         except OSError as error:
             return str(error)
+        except Exception as fault:  # noqa: BLE001  (shown; perhaps memory or threads have run out for now)
+            message = f"dialling {peer.uri.name} failed"
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": fault})
+            return f"internal fault: {type(fault).__name__}"
         peer.link = self._attach(stream, _options(peer.uri, stream))
         self._by_link[peer.link] = peer
         peer.state, peer.ended = DialState.HANDSHAKE, asyncio.get_running_loop().create_future()

@@ -261,7 +261,7 @@ def test_a_link_of_a_removed_peer_is_nobodys(network: Network) -> None:
     run(check)
 
 
-def test_a_fault_in_the_dialler_is_shown(network: Network) -> None:
+def test_a_fault_in_the_dialler_is_shown_and_does_not_end_the_dialling(network: Network) -> None:
     async def fail() -> Stream:
         raise ZeroDivisionError
 
@@ -274,6 +274,8 @@ def test_a_fault_in_the_dialler_is_shown(network: Network) -> None:
         dialer.add(PEER, "file")
         await asyncio.sleep(0.01)
         assert [type(fault) for fault in faults] == [ZeroDivisionError]
+        (row,) = dialer.peers()
+        assert (row.state, row.last_error) == ("waiting", "internal fault: ZeroDivisionError")
         await dialer.close()
 
     run(check)
