@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pineconed.admin.client import AdminClient
-from pineconed.admin.schema import AddPeer
+from pineconed.admin.requests import AddPeer
 from pineconed.daemon.app import Daemon
 from pineconed.daemon.config_load import Overrides, load
 from pineconed.daemon.logs import LogLevels
