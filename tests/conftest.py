@@ -3,8 +3,7 @@
 
 A test that needs root carries the marker `root` or `netns` and is skipped, with the reason, for anybody
 else. A test against the reference implementation carries the marker `reference` and skips itself when the
-environment does not name its binaries. Under `CI=true` no other skip is accepted: the run fails and lists
-what was skipped.
+environment does not name its binaries. Under `CI=true` no other skip is accepted: such a test fails.
 """
 
 import os
@@ -13,9 +12,6 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-_ALLOWED_SKIPS = pytest.StashKey[set[str]]()
-_UNEXPECTED = pytest.StashKey[list[str]]()
-
 # The machine may be busy, so the time that one example takes says nothing. In CI the examples are the same
 # in every run; elsewhere they differ, which is how new ones are found.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,67 +19,46 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the books about skipped tests."""
-    config.stash[_ALLOWED_SKIPS] = set()
-    config.stash[_UNEXPECTED] = []
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what needs root when we are not, and note which tests may be skipped at all."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs root when we are not."""
     needs_root = pytest.mark.skip(reason="needs root")
     for item in items:
-        if item.get_closest_marker("reference"):
-            config.stash[_ALLOWED_SKIPS].add(item.nodeid)
         if os.geteuid() != 0 and (item.get_closest_marker("root") or item.get_closest_marker("netns")):
             item.add_marker(needs_root)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note every skipped test that is not one against the reference implementation."""
+    """Fail a skipped test in CI that is not one against the reference implementation."""
     report = yield
-    skipped = report.skipped and not hasattr(report, "wasxfail")
-    if skipped and item.nodeid not in item.config.stash[_ALLOWED_SKIPS]:
-        item.config.stash[_UNEXPECTED].append(item.nodeid)
+    if not (item.get_closest_marker("reference") or hasattr(report, "wasxfail")):
+        _fail_a_skip(report)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note every module that skips itself as a whole."""
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a module in CI that skips itself as a whole."""
     report = yield
-    if report.skipped:
-        collector.config.stash[_UNEXPECTED].append(collector.nodeid)
+    _fail_a_skip(report)
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a CI run in which a test was skipped that should have run."""
-    if os.environ.get("CI") == "true" and session.config.stash[_UNEXPECTED] and session.exitstatus == 0:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+def _fail_a_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but should have run: {report.longreprtext}"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the figures that tests of whole networks found, and the skips that make a CI run fail."""
-    _print_figures(terminalreporter)
-    unexpected = config.stash[_UNEXPECTED]
-    if unexpected and os.environ.get("CI") == "true":
-        terminalreporter.section("skipped, but should have run", red=True)
-        for nodeid in unexpected:
-            terminalreporter.line(nodeid)
-
-
-def _print_figures(terminal: pytest.TerminalReporter) -> None:
-    passed: list[pytest.TestReport] = terminal.stats.get("passed", [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests of whole networks found."""
+    passed: list[pytest.TestReport] = terminalreporter.stats.get("passed", [])
     talking = [
         report for report in passed if report.capstdout and not report.nodeid.startswith("tests/unit/")
     ]
     if talking:
-        terminal.section("figures")
+        terminalreporter.section("figures")
     for report in talking:
-        terminal.line(report.nodeid)
+        terminalreporter.line(report.nodeid)
         for line in report.capstdout.splitlines():
-            terminal.line(f"    {line}")
+            terminalreporter.line(f"    {line}")

@@ -35,7 +35,13 @@ from tests.network.conftest import require_lab
 from tests.network.lab import Lab, Namespace, wait_until
 from tests.network.nodes import PORT, Pineconed, seed_with_prefix
 
-pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.netns,
+    pytest.mark.slow,
+    pytest.mark.patient,
+    pytest.mark.timeout(120),
+]
 
 TLS_PORT, LOCKED_PORT, MEMBERS_PORT = 7001, 7002, 7003
 SERVER_SEED = seed_with_prefix("c")

@@ -26,7 +26,7 @@ from tests.bad_peers.client import announcement_frame, handshake, own_announceme
 from tests.integration.test_daemon import Daemon
 from tests.network.lab import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.patient]
 
 PEERS = 200
 SECONDS = 120

@@ -15,7 +15,13 @@ from tests.network.lab import Lab, Namespace, wait_until
 from tests.network.nodes import GoRouter, Pineconed, seed_with_prefix
 from tests.network.segment import NETWORK, Beaconer, beacon, plug
 
-pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.netns,
+    pytest.mark.slow,
+    pytest.mark.patient,
+    pytest.mark.timeout(200),
+]
 
 FOUND_WITHIN = 15.0
 QUIET_SECONDS = 30.0

@@ -8,7 +8,13 @@ from tests.network.lab import Lab, wait_until
 from tests.network.nodes import PORT, Pineconed, seed_with_prefix
 from tests.network.ping import ping, wait_for_ping
 
-pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.netns,
+    pytest.mark.slow,
+    pytest.mark.patient,
+    pytest.mark.timeout(120),
+]
 
 HIGH, LOW = seed_with_prefix("e"), seed_with_prefix("2")
 PASSWORD = "Qm3xw2pBzF8bJ1hT0aVdNg"

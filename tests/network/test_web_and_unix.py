@@ -24,7 +24,13 @@ from tests.network.tree import wait_for_tree
 from tests.unit.transport import proxies
 from tests.unit.transport.websocket.front import Files, certificates
 
-pytestmark = [pytest.mark.root, pytest.mark.netns, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.netns,
+    pytest.mark.slow,
+    pytest.mark.patient,
+    pytest.mark.timeout(240),
+]
 
 
 @pytest.fixture(scope="module")
