@@ -40,7 +40,7 @@ from pineconed.peering.admission import Admission
 from pineconed.router.events import CloseLink, Event, LinkDown
 from pineconed.router.peer import LinkOptions
 from pineconed.transport.stream import Stream
-from pineconed.transport.tcp import plain_reason
+from pineconed.transport.tcp import CLOSED_BY_PEER, plain_reason
 from pineconed.tun.device import TunDevice
 from pineconed.tun.drops import TunDrop
 from pineconed.wire.buffer import Buffer
@@ -54,7 +54,6 @@ READ_BUDGET = 256 * 1024
 PULL = 16 * 1024
 """Bytes taken from a link's queue for one send; a single longer frame is taken whole."""
 
-CLOSED_BY_PEER = "the peer closed the connection"
 TIMER_SLACK = 0.001
 """Seconds added to a deadline, because the loop's timers round to milliseconds and must not fire early."""
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pineconed.router.events import Event, LinkAnnounced, LinkDown, LinkUp
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.transport.stream import Stream
+from pineconed.transport.tcp import CLOSED_BY_PEER, RESET_BY_PEER
 from pineconed.transport.uri import PeerUri
 
 Connect = Callable[[PeerUri, float], Awaitable[Stream]]
@@ -164,7 +165,7 @@ class Dialer:
         elif isinstance(event, LinkAnnounced):
             peer.attempts, peer.failures, peer.last_error = 0, 0, None
         elif peer.ended is not None and not peer.ended.done():
-            peer.ended.set_result(event.reason)
+            peer.ended.set_result(_why(peer, event.reason))
 
     def _begin(self, name: str) -> None:
         """Dial this peer from now on, in place of what its task did so far."""
@@ -235,6 +236,23 @@ class Dialer:
         if peer.link is not None:
             self._by_link.pop(peer.link, None)
         peer.link = peer.ended = None
+
+
+def _why(peer: _Peer, reason: str) -> str:
+    """Why a link went down; with what may be behind it if the peer hung up before it announced anything.
+
+    The handshake of Pinecone has no way to say so.
+    """
+    if reason not in {CLOSED_BY_PEER, RESET_BY_PEER} or not peer.attempts:
+        return reason
+    if peer.state is DialState.UP:
+        return (
+            f"{reason} after the handshake: perhaps it does not allow this node's key, or has too many peers"
+        )
+    return (
+        f"{reason} before its handshake: perhaps its listener is of another scheme, such as wss://, "
+        "or takes no more connections"
+    )
 
 
 def _options(uri: PeerUri, stream: Stream) -> LinkOptions:

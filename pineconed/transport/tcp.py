@@ -19,6 +19,9 @@ RESOLVE_TIMEOUT = 10.0
 USER_TIMEOUT_MS = 10_000
 """Sent data that nobody acknowledges for so long ends the connection, also after we closed it."""
 
+CLOSED_BY_PEER = "the peer closed the connection"
+RESET_BY_PEER = "connection reset by the peer"
+
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -93,9 +96,9 @@ def _bind_to(sock: socket.socket, interface: str) -> None:
 
 _PLAIN = {
     errno.ECONNREFUSED: "nobody listens there (connection refused)",
-    errno.ECONNRESET: "connection reset by the peer",
+    errno.ECONNRESET: RESET_BY_PEER,
     errno.ECONNABORTED: "connection aborted",
-    errno.EPIPE: "the peer closed the connection",
+    errno.EPIPE: CLOSED_BY_PEER,
     errno.ETIMEDOUT: "no answer (connection timed out)",
     errno.EHOSTUNREACH: "no route to the host",
     errno.ENETUNREACH: "network unreachable",

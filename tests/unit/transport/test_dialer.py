@@ -204,6 +204,28 @@ def test_only_an_announcement_resets_the_wait(network: Network) -> None:
     run(check)
 
 
+def test_a_peer_that_hangs_up_without_a_word_is_guessed_at(network: Network) -> None:
+    async def check() -> None:
+        dialer = make_dialer(network)
+        network.outcome = network.accept
+        dialer.add(PEER, "file")
+        told = {}
+        for link, before in ((1, ()), (2, (LinkUp,)), (3, (LinkUp, LinkAnnounced))):
+            dialer.dial_now()
+            await asyncio.sleep(0.001)
+            for event in before:
+                dialer.handle_event(event(link, 1, KEY))
+            dialer.handle_event(LinkDown(link, 1, KEY, "the peer closed the connection"))
+            await asyncio.sleep(0.001)
+            told[len(before)] = only(dialer).last_error or ""
+        assert "before its handshake: perhaps its listener is of another scheme" in told[0]
+        assert "after the handshake: perhaps it does not allow this node's key" in told[1]
+        assert told[2] == "the peer closed the connection"
+        await dialer.close()
+
+    run(check)
+
+
 def test_links_of_others_do_not_matter(network: Network) -> None:
     async def check() -> None:
         dialer = make_dialer(network)
