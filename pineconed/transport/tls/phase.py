@@ -24,6 +24,8 @@ MAX_BYTES = 64 * 1024
 _NO_TLS = b"\x15\3\3\0\2\2\x46"
 """An alert of TLS: protocol_version."""
 
+_WEB = "it is a web browser or server, or one side has {scheme}:// in its URI and the other has not"
+
 ResultT = TypeVar("ResultT")
 
 
@@ -50,7 +52,7 @@ class Phase:
         """Do the TLS handshake. PhaseError when it fails, or when the other end is no pineconed."""
         await self._step(self._records.tls.do_handshake)
         if self._records.tls.selected_alpn_protocol() != ALPN:
-            raise PhaseError(f"it speaks TLS, but not {ALPN}, so it is no pineconed")
+            raise PhaseError(f"it speaks TLS, but not {ALPN}: {_WEB.format(scheme='wss')}")
 
     async def read(self, length: int) -> bytes:
         """Exactly so many plain bytes, and none of what follows."""
@@ -105,5 +107,7 @@ class Phase:
         if protocol is Protocol.PINECONE:
             await self._loop.sock_sendall(self._socket, _NO_TLS)  # by which it sees that this is TLS
             raise PhaseError(f"it speaks {protocol}: {self._words}")
+        if protocol is Protocol.HTTP:
+            raise PhaseError(f"it speaks HTTP, not TLS: {_WEB.format(scheme='ws')}")
         if protocol is not Protocol.TLS and len(data) > 1:
             raise PhaseError(f"it speaks {protocol or 'something'}, not TLS, so it is no pineconed")

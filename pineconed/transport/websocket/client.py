@@ -28,15 +28,19 @@ from pineconed.transport.uri import PeerUri
 from pineconed.transport.websocket.pump import LINGER, RECEIVING, Carrier, Pump, abort
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.transport.websocket.stream import WebSocketStream
+from pineconed.wire.first_bytes import Protocol, protocol_of
 
 _MAX_HEADER = 8 * 1024
 """Bytes of one line of the answer."""
+
+_TELLING = 8
+"""How many bytes tell what kind of server it is."""
 
 _UNKNOWN_SIGNER = "no authority that this machine trusts has signed it; name the right one by ca="
 _CERTIFICATE = {
     9: "it is not valid yet (is the clock of this machine right?)",
     10: "it has expired (is the clock of this machine right?)",
-    18: "it is self-signed; if it is the right one, name its file by ca=",
+    18: "it is self-signed: name its file by ca= if it is right, or write tls:// for a tls:// listener",
     19: _UNKNOWN_SIGNER,
     20: _UNKNOWN_SIGNER,
     21: _UNKNOWN_SIGNER,
@@ -46,11 +50,25 @@ _CERTIFICATE = {
 """What OpenSSL's verdicts on a certificate (X509_V_ERR_...) mean to the operator."""
 
 _REDIRECTS = "no WebSocket there: the server redirects to another address; name the one that is meant"
-_NO_ANSWER = "no WebSocket there: the server closed the connection without an answer"
+_NO_ANSWER = (
+    "no WebSocket there: the server closed the connection without an answer; "
+    "perhaps its listener is of another scheme, such as tls:// or wss://"
+)
 
 
 class _RefusedError(ClientError):
     """What ends the dial, as a sentence."""
+
+
+class _Connection(ResponseHandler):
+    """The connection that is there, with the first bytes that the other end sent: they tell what it is."""
+
+    first = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer, or of the WebSocket."""
+        self.first = self.first or data[:_TELLING]
+        super().data_received(data)
 
 
 class _Ready(BaseConnector):
@@ -89,7 +107,7 @@ class WebSocketDialler:
             ) from error
 
     async def _upgrade(self, reached: Reached, uri: PeerUri) -> WebSocketStream:
-        protocol = ResponseHandler(asyncio.get_running_loop())
+        protocol = _Connection(asyncio.get_running_loop())
         transport = await self._begin(reached.socket, protocol, uri)
         session = _session(protocol)
         try:
@@ -100,7 +118,7 @@ class WebSocketDialler:
             abort(transport)
             await session.close()
             if isinstance(error, ClientError | OSError):
-                raise ConnectError(_refusal(error)) from error
+                raise ConnectError(_refusal(error, protocol.first)) from error
             raise
         drain = StreamWriter(protocol, asyncio.get_running_loop()).drain
         pump = Pump(websocket, Carrier(transport, drain, reached.socket), uri.scheme, reached.remote)
@@ -176,11 +194,11 @@ def _tls_failure(error: OSError, uri: PeerUri) -> str:
         why = _CERTIFICATE.get(error.verify_code, error.verify_message)
         return f"the certificate of {name} is refused: {why}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS there ({_lower(error.reason)}); for a listener without TLS write ws://"
+        return f"no TLS there ({_lower(error.reason)}); for a listener without TLS write ws:// (or tcp://)"
     return plain_reason(error)
 
 
-def _refusal(error: ClientError | OSError) -> str:
+def _refusal(error: ClientError | OSError, first: bytes) -> str:
     match error:
         case _RefusedError():
             return str(error)
@@ -192,6 +210,8 @@ def _refusal(error: ClientError | OSError) -> str:
             return f"no WebSocket there: the server answers {printable_status(status)}"
         case OSError(errno=int()):
             return plain_reason(error)
+        case _ if protocol_of(first) is Protocol.PINECONE:
+            return "it speaks Pinecone without WebSocket: the URI has to begin with tcp://"
         case _:
             return "no WebSocket server: the answer is not what HTTP and RFC 6455 say"
 

@@ -29,6 +29,7 @@ from tests.unit.transport.tls.pairs import CLIENT, SERVER, SERVER_TLS
 
 OTHER = Ed25519Signer(bytes([9]) * 32)
 OTHER_TLS = server_tls(bytes([9]) * 32)
+WEB = "it is a web browser or server, or one side has ws:// in its URI and the other has not"
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -265,7 +266,7 @@ def test_a_proof_for_another_key_is_worth_nothing() -> None:
     ("first", "words"),
     [
         (encode_handshake(OTHER), "it speaks Pinecone without TLS: its URI has to begin with tls://"),
-        (b"GET / HTTP/1.1\r\n\r\n", "it speaks HTTP, not TLS, so it is no pineconed"),
+        (b"GET / HTTP/1.1\r\n\r\n", f"it speaks HTTP, not TLS: {WEB}"),
         (b"SSH-2.0-OpenSSH\r\n", "it speaks SSH, not TLS, so it is no pineconed"),
         (bytes(40), "it speaks something, not TLS, so it is no pineconed"),
         (b"\x16\x03\x01\x00\x05hello", "TLS failed: "),
@@ -307,7 +308,7 @@ def test_another_use_of_tls_is_told_apart() -> None:
     ("answer", "words"),
     [
         (encode_handshake(SERVER), "it speaks Pinecone without TLS: the URI has to begin with tcp://"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it speaks HTTP, not TLS, so it is no pineconed"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", f"it speaks HTTP, not TLS: {WEB}"),
         (b"", "it closed the connection before its proof was complete"),
     ],
 )
