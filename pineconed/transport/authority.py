@@ -67,6 +67,8 @@ def parse_host(host: str, *, listens_hint: bool = False) -> str:
         raise UriError(f"no host{'; write [::] to listen on every address' if listens_hint else ''}")
     if _NUMERIC.fullmatch(host):
         return _ipv4(host)
+    if host == "*" and listens_hint:
+        raise UriError("'*' is no host; write [::] to listen on every address")
     labels = host.removesuffix(".").split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise UriError(

@@ -41,6 +41,8 @@ async def resolve(host: str, port: int, timeout: float) -> list[SocketAddress]:
     except TimeoutError as error:
         raise ResolveError(f"no name server told the address of {host!r} within {timeout:g} s") from error
     except (OSError, UnicodeError) as error:
+        if zone := host.partition("%")[2]:
+            raise ResolveError(f"there is no network interface {zone}; `ip link` lists them") from error
         raise ResolveError(f"cannot find the address of {host!r}: {_reason(error)}") from error
 
 

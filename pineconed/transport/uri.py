@@ -7,6 +7,7 @@ brackets, with a zone if they need one: `tcp://[fe80::1%eth0]:7000`.
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from pineconed.transport.authority import UriError, host_port, parse_authority
 from pineconed.transport.uri_options import (
@@ -25,8 +26,11 @@ FORM = "write tcp://host:port, or tcp://[address]:port for IPv6"
 DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 _PATH = re.compile(r"/[!-~]*", re.ASCII)
+_EXAMPLE_SOCKET = "/run/pineconed/peers.sock"
 _MAX_UNIX_PATH = 107  # bytes, as the kernel limits the name of a Unix socket
-_SECRET = re.compile(r"(\bpassword=)[^&]*|(\bproxy=)[^&]*(@|%40)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?<=\bpassword=)[^&]*|(?<=\bproxy=)[^&]*(?=@|%40)|(?:^|(?<=://))[^/?&@]*(?=@)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +77,22 @@ def parse_peer_uri(text: str) -> PeerUri:
 def parse_listen_uri(text: str) -> PeerUri:
     """Read the address of a listener; port 0 lets the kernel choose, `[::]` means any address."""
     try:
-        return _parse(text, LISTEN_OPTIONS)
+        uri = _parse(text, LISTEN_OPTIONS)
+        _check_listened(uri)
     except UriError as error:
         raise UriError(f"{shown(text)!r}: {error}") from error
+    return uri
 
 
 def shown(text: str) -> str:
     """What somebody wrote for a URI, without the secrets in it."""
-    return _SECRET.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}{found[3] or ''}", text)
+    return _SECRET.sub(HIDDEN, text)
 
 
 def _parse(text: str, known: OptionTable) -> PeerUri:
     scheme, separator, rest = text.partition("://")
     if not separator:
+        _check_bare(text)
         scheme, rest = "tcp", text
     scheme = scheme.lower()
     if scheme not in SCHEMES:
@@ -96,6 +103,14 @@ def _parse(text: str, known: OptionTable) -> PeerUri:
     host, port, path = _address(scheme, address)
     options = parse_options(query, scheme, known) if question else NO_OPTIONS
     return PeerUri(scheme, host, port, path, options)
+
+
+def _check_bare(text: str) -> None:
+    """What has no `://` is `host:port`, and no host is named like a scheme."""
+    scheme = text.partition(":")[0].lower()
+    if scheme in SCHEMES:
+        form = f"unix://{_EXAMPLE_SOCKET}" if scheme == "unix" else f"{scheme}://host:port"
+        raise UriError(f"'://' has to follow {scheme}; write {form}")
 
 
 def _address(scheme: str, address: str) -> tuple[str, int, str]:
@@ -117,7 +132,7 @@ def _web_path(path: str) -> str:
 
 def _unix_path(path: str) -> str:
     if not path.startswith("/") or path.endswith("/") or not path.isprintable():
-        raise UriError("no path of a socket; write unix:///run/pineconed/peers.sock")
+        raise UriError(f"no path of a socket; write unix://{_EXAMPLE_SOCKET}")
     if len(path.encode()) > _MAX_UNIX_PATH:
         raise UriError(f"the path of a Unix socket has at most {_MAX_UNIX_PATH} bytes; use a shorter one")
     return path
@@ -128,3 +143,17 @@ def _check_dialled(uri: PeerUri) -> None:
         raise UriError("port 0 cannot be dialled; give the port that the peer listens on")
     if uri.host in {"0.0.0.0", "::"}:  # noqa: S104  (refused here, not bound to)
         raise UriError(f"{uri.host} means any address and cannot be dialled; name one host")
+    if uri.options.interface is None and uri.options.proxy is None:
+        _check_zone(uri)
+
+
+def _check_listened(uri: PeerUri) -> None:
+    if uri.scheme == "wss" and uri.options.cert is None:
+        raise UriError("wss needs a certificate; give its file by cert=, and that of its key by certkey=")
+    _check_zone(uri)
+
+
+def _check_zone(uri: PeerUri) -> None:
+    """The kernel refuses a link-local address of which it is not told on which network it is."""
+    if ":" in uri.host and "%" not in uri.host and IPv6Address(uri.host).is_link_local:
+        raise UriError(f"a link-local address needs its interface; write such as [{uri.host}%eth0]")

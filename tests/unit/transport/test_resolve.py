@@ -56,6 +56,11 @@ def test_an_unknown_name_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(resolve("nowhere", 7, 1))
 
 
+def test_an_interface_that_is_not_there_is_named() -> None:
+    with pytest.raises(ResolveError, match="there is no network interface nothere0"):
+        asyncio.run(resolve("fe80::1%nothere0", 7, 5))
+
+
 def test_a_name_that_cannot_be_asked_for_is_refused() -> None:
     with pytest.raises(ResolveError, match="cannot find the address"):
         asyncio.run(resolve("a" * 64 + "\udc80", 7, 1))

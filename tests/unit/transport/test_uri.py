@@ -62,6 +62,11 @@ def test_reads_an_address_and_writes_it_in_one_way(text: str, host: str, port: i
         ("tcp://a..b:7", "no host name"),
         ("tcp://b\u00fccher.example:7", "xn--"),
         ("tcp:// peer:7", "no host name"),
+        ("tcp://*:7", "write [::] to listen on every address"),
+        ("tcp://[fe80::1]:7", "needs its interface; write such as [fe80::1%eth0]"),
+        ("tcp:/peer:7", "'://' has to follow tcp; write tcp://host:port"),
+        ("TLS:peer:7", "'://' has to follow tls; write tls://host:port"),
+        ("unix:/run/x", "'://' has to follow unix; write unix:///run/pineconed/peers.sock"),
         (f"tcp://{'a.' * 127}:7", "no host name"),
     ],
 )
@@ -70,6 +75,16 @@ def test_refuses_with_words_that_help(text: str, hint: str) -> None:
         with pytest.raises(UriError) as refusal:
             parse(text)
         assert hint in str(refusal.value)
+
+
+@pytest.mark.parametrize("option", ["interface=eth0", "proxy=http://x:1"])
+def test_who_says_where_a_link_local_address_is_need_not_name_its_zone(option: str) -> None:
+    assert parse_peer_uri(f"tcp://[fe80::1]:7?{option}").host == "fe80::1"
+
+
+def test_a_listener_of_wss_needs_its_certificate() -> None:
+    with pytest.raises(UriError, match="wss needs a certificate; give its file by cert="):
+        parse_listen_uri("wss://[::]:443?certkey=/key.pem")
 
 
 @pytest.mark.parametrize("text", ["tcp://peer:0", "tcp://0.0.0.0:7", "tcp://[::]:7"])
@@ -88,7 +103,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert parse_listen_uri(str(uri)) == uri
 
 
-@given(st.ip_addresses(v=6), st.integers(1, 65535))
+@given(st.ip_addresses(v=6).filter(lambda address: not address.is_link_local), st.integers(1, 65535))
 def test_ipv6_addresses_survive_the_round_trip(address: object, port: int) -> None:
     uri = parse_listen_uri(f"tcp://[{address}]:{port}")
     assert parse_listen_uri(str(uri)) == uri

@@ -114,6 +114,8 @@ def test_a_name_has_no_options_and_what_is_shown_no_secrets() -> None:
         "tcp://peer:7?proxy=ftp://me:hunter2%40x:1&x=1",
         "tls://peer?password=hunter2",
         "gopher://peer?password=hunter2#x",
+        "tcp://me:hunter2@peer:7",
+        "me:hunter2@peer:7",
     ],
 )
 def test_no_complaint_repeats_a_secret(text: str) -> None:
