@@ -98,7 +98,7 @@ def _check_table(data: Mapping[str, Any], struct: type[msgspec.Struct], path: Ke
     for key, value in data.items():
         here = (*path, key)
         if key not in fields:
-            yield Problem(here, _unknown(key, path, fields))
+            yield Problem(here, _unknown(key, value, path, fields))
         elif section := section_of(fields[key]):
             yield from _check_section(value, section, here)
         else:
@@ -112,11 +112,13 @@ def _check_section(value: Any, section: type[msgspec.Struct], path: KeyPath) -> 
         yield Problem(path, f"is a section: write [{path[0]}] on a line of its own and its keys below it")
 
 
-def _unknown(key: str, path: KeyPath, fields: Fields) -> str:
+def _unknown(key: str, value: Any, path: KeyPath, fields: Fields) -> str:
     what = "unknown key" if path else "unknown key or section"
     if homes := [home for home in _homes(key) if home != path]:
         return f"{what}; {key} belongs {_place(homes[0])}"
-    if match := get_close_matches(key, fields, n=1):
+    is_table = isinstance(value, dict)
+    alike = [name for name, field in fields.items() if (section_of(field) is not None) == is_table]
+    if match := get_close_matches(key, alike, n=1):
         return f"{what}; did you mean {match[0]}?"
     return f"{what}; known here: {', '.join(fields)}"
 
@@ -147,7 +149,7 @@ def _check_value(value: Any, declared: Any, path: KeyPath) -> Iterator[Problem]:
 
 def _check_items(values: list[Any], path: KeyPath) -> Iterator[Problem]:
     read = _ITEM_READERS[path]
-    seen = set()
+    seen: dict[object, str] = {}
     for index, value in enumerate(values):
         here = (*path, index)
         try:
@@ -158,8 +160,15 @@ def _check_items(values: list[Any], path: KeyPath) -> Iterator[Problem]:
         if item is None:
             yield Problem(here, f"expected text in double quotes, found {_shown(value)}")
         elif item in seen:
-            yield Problem(here, f"{_shown(shown(value))} is in the list twice; remove one")
-        seen.add(item)
+            yield Problem(here, _twice(value, seen[item]))
+        else:
+            seen[item] = value
+
+
+def _twice(text: str, before: str) -> str:
+    if text == before:
+        return f"{_shown(text)} is in the list twice; remove one"
+    return f"{_shown(text)} means the same as {_shown(before)} before it in the list; remove one"
 
 
 def _fits(value: Any, declared: Any) -> bool:
@@ -191,7 +200,7 @@ def expected(declared: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    text = json.dumps(shown(value)) if isinstance(value, str) else shown(json.dumps(value, default=str))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

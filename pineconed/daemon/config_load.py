@@ -17,7 +17,8 @@ _MAX_FILE = 1 << 20  # bytes
 _WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SYNTAX_HINTS = {
-    "Invalid value": 'text needs double quotes: name = "pine0"; lists need brackets: listen = []',
+    "Invalid value": 'text needs double quotes: name = "pine0"; lists need brackets: listen = []; '
+    "switches are true or false",
     "Cannot overwrite": "the same key is set twice; remove one",
     "Cannot declare": "the same section begins twice; join the two",
     "Unclosed array": "a list ends with a ]",

@@ -178,7 +178,10 @@ def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, 
         ),
         (
             f'[overlay]\nbare_ipv6 = ["{"01" * 32}", "fd01:101:101:101:101:101:101:101"]',
-            '2: overlay.bare_ipv6: "fd01:101:101:101:101:101:101:101" is in the list twice; remove one',
+            (
+                '2: overlay.bare_ipv6: "fd01:101:101:101:101:101:101:101" means the same as '
+                f'"{"01" * 29}0... before it in the list; remove one'
+            ),
         ),
         (
             "[overlay]\nrekey_after = 121",
@@ -211,7 +214,19 @@ def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, 
         ("connect = [1]", "1: connect: expected text in double quotes, found 1"),
         (
             'connect = [\n"tcp://a:1",\n"a:1"]',
-            '3: connect: "a:1" is in the list twice; remove one',
+            '3: connect: "a:1" means the same as "tcp://a:1" before it in the list; remove one',
+        ),
+        ('connect = ["a:1", "a:1"]', '1: connect: "a:1" is in the list twice; remove one'),
+        (
+            'connect = ["tls://a:1?password=secret"]\nlisten = "tls://a:1?password=secret"',
+            '2: listen: expected a list such as ["tcp://host:port"], found "tls://a:1?password=..."',
+        ),
+        (
+            'peers = ["tcp://a:1"]',
+            (
+                "1: peers: unknown key or section; known here: listen, connect, node, tun, "
+                "overlay, admin, log, peering, multicast"
+            ),
         ),
         (
             f'[log]\nlevel = "{"x" * 99}"',
@@ -247,7 +262,8 @@ def test_a_bad_uri_is_told_in_the_words_of_its_reader(
             "\n\nlisten = [tcp://x:1]",
             (
                 "3: not valid TOML at column 11: invalid value "
-                '(text needs double quotes: name = "pine0"; lists need brackets: listen = [])'
+                '(text needs double quotes: name = "pine0"; lists need brackets: listen = []; '
+                "switches are true or false)"
             ),
         ),
         (
@@ -384,7 +400,10 @@ def test_a_name_switches_the_interface_on_again(tmp_path: Path) -> None:
     ("flags", "complaint"),
     [
         (Overrides(listen=("x",)), "--listen: 'x': no port; "),
-        (Overrides(connect=("a:1", "tcp://a:1")), '--connect: "tcp://a:1" is in the list twice; remove one'),
+        (
+            Overrides(connect=("a:1", "tcp://a:1")),
+            '--connect: "tcp://a:1" means the same as "a:1" before it in the list; remove one',
+        ),
         (Overrides(tun="a b"), "--tun: expected an interface name "),
         (
             Overrides(admin_socket="/" + "x" * 107),
