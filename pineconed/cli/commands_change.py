@@ -22,7 +22,7 @@ from pineconed.cli.view_status import added_blocks, reloaded_blocks, removed_blo
         "pineconectl add-peer tcp://192.0.2.1:4444",
         "pineconectl add-peer tcp://[2001:db8::1]:4444",
         "pineconectl add-peer --save tcp://gateway.example.org:4444",
-        "pineconectl add-peer 'tls://192.0.2.1:4444?key=57ecb05d621da52f272b8cf84f7fd8177c83af1580d25a764cc06436d67171cb'",
+        "pineconectl add-peer 'tls://192.0.2.1:4445?key=57ecb05d621da52f272b8cf84f7fd8177c83af1580d25a764cc06436d67171cb'",
     ),
 )
 @click.argument("uri")

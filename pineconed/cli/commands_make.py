@@ -17,7 +17,7 @@ _BYTES = 16
     cls=ExplainedCommand,
     examples=(
         "pineconectl genpassword",
-        'pineconectl add-peer "tls://192.0.2.1:4444?password=$PASSWORD"',
+        'pineconectl add-peer "tls://192.0.2.1:4445?password=$PASSWORD"',
     ),
 )
 @common_options()

@@ -89,6 +89,6 @@ def _remedy(error: OSError) -> str:
     hints = {
         errno.EADDRINUSE: "the address is in use; stop the other program (see ss -ltnp) or take another port",
         errno.EADDRNOTAVAIL: "this machine has no such address; ip addr shows those it has",
-        errno.EACCES: "not permitted; take a port above 1023",
+        errno.EACCES: "not permitted; take a port above 1023, or give the daemon CAP_NET_BIND_SERVICE",
     }
     return hints.get(error.errno or 0) or plain_reason(error)

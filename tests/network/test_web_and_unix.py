@@ -165,15 +165,15 @@ def test_a_wrong_certificate_is_told_in_log_and_peers(lab: Lab, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("query", "words"),
+    ("query", "words", "code"),
     [
-        ("", "wss needs a certificate"),
-        ("?cert=/no/cert.pem", "cannot read /no/cert.pem"),
+        ("", "wss needs a certificate", 2),
+        ("?cert=/no/cert.pem", "cannot read /no/cert.pem", 1),
     ],
 )
-def test_a_listener_without_its_files_does_not_start(lab: Lab, query: str, words: str) -> None:
+def test_a_listener_without_its_files_does_not_start(lab: Lab, query: str, words: str, code: int) -> None:
     node = Pineconed(lab.host("a"), [f"wss://0.0.0.0:{PORT}{query}"], tun="none")
-    assert node.process.wait(10) == 1
+    assert node.process.wait(10) == code
     assert words in node.process.text()
     assert "Traceback" not in node.process.text()
 
