@@ -130,7 +130,7 @@ class Reloader:
         try:
             await self._parts.lan.apply(config.multicast)
             outcome.applied.append(
-                f"LAN discovery is {'on, as the file says now' if config.multicast.enabled else 'off'}"
+                f"LAN discovery is {'as the file says now' if config.multicast.enabled else 'off'}"
             )
         except StartError as error:
             outcome.failed.append(str(error))

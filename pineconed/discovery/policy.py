@@ -44,7 +44,7 @@ DIALS_PER_SECOND = 10.0
 DIALS_BURST = 20
 """How fast new dials may follow each other."""
 
-GONE = "the interface or its address is gone"
+GONE = "LAN discovery is off there: its interface or address is gone, or the configuration says so"
 SURPLUS = "there is another peering to this node on the same interface"
 
 
