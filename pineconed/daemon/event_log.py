@@ -27,7 +27,7 @@ from pineconed.router.events import (
     RootChanged,
 )
 from pineconed.router.peer import Direction, LinkOptions
-from pineconed.transport.dialer import DialSnapshot
+from pineconed.transport.dialer import DialSnapshot, after_handshake
 
 _ENDS_BURST = 5
 """Peerings of one source whose begin and end are told one by one; several hosts may share an address."""
@@ -57,6 +57,7 @@ class EventLog:
         self._limiter = limiter
         self._links: dict[int, _Link] = {}
         self._at_fault: set[int] = set()
+        self._announced: set[int] = set()
         self._tries: dict[str, int] = {}
         self._connected: set[str] = set()
         self._root_key: bytes | None = None
@@ -138,6 +139,7 @@ class EventLog:
             case LinkUp(link, port, public_key):
                 self._link_line("debug", "handshake done", link, port=port, key=public_key.hex())
             case LinkAnnounced(link, port, public_key):
+                self._announced.add(link)
                 self._link_line("info", "peering up", link, _ENDS_BURST, port=port, key=public_key.hex())
             case CloseLink(link, _, True):
                 self._at_fault.add(link)
@@ -185,10 +187,13 @@ class EventLog:
         text = _FAILED
         if event.public_key is not None and event.port is not None:
             text = "peering down"
+            if event.link not in self._announced:
+                text, fields = "peering did not come up", {"reason": after_handshake(event.reason)}
             fields |= {"port": event.port, "key": event.public_key.hex()}
         level: Level = "warning" if event.link in self._at_fault else "info"
         self._link_line(level, text, event.link, _ENDS_BURST, **fields)
         self._at_fault.discard(event.link)
+        self._announced.discard(event.link)
         self._links.pop(event.link, None)
 
     def _dial_failed(self, row: DialSnapshot) -> None:

@@ -238,6 +238,13 @@ class Dialer:
         peer.link = peer.ended = None
 
 
+def after_handshake(reason: str) -> str:
+    """Why a peering ended between the handshake and the first announcement, and what may be behind that."""
+    if reason not in {CLOSED_BY_PEER, RESET_BY_PEER}:
+        return reason
+    return f"{reason} after the handshake: perhaps it does not allow this node's key, or has too many peers"
+
+
 def _why(peer: _Peer, reason: str) -> str:
     """Why a link went down; with what may be behind it if the peer hung up before it announced anything.
 
@@ -246,9 +253,7 @@ def _why(peer: _Peer, reason: str) -> str:
     if reason not in {CLOSED_BY_PEER, RESET_BY_PEER} or not peer.attempts:
         return reason
     if peer.state is DialState.UP:
-        return (
-            f"{reason} after the handshake: perhaps it does not allow this node's key, or has too many peers"
-        )
+        return after_handshake(reason)
     return (
         f"{reason} before its handshake: perhaps its listener is of another scheme, such as wss://, "
         "or takes no more connections"

@@ -243,7 +243,7 @@ def assert_told_why(place: Place, uri: str, words: str, configuration: str = "")
         wait_until(lambda: bool(place.log_lines(dialling, words)), 5, "the line in the log")
         lines = place.log_lines(dialling, words)
         assert len(lines) == 1
-        assert re.search("cannot connect|handshake failed|peering down", lines[0])
+        assert re.search("cannot connect|handshake failed|peering did not come up", lines[0])
         assert "password=any" not in dialling.process.text()
         assert "password=wrong" not in dialling.process.text()
 

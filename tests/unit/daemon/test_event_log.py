@@ -90,8 +90,19 @@ def test_its_end_is_one_line(desk: Desk) -> None:
     assert desk.told() == [("info", "peering down", known)]
 
 
+def test_one_that_ends_before_it_began_is_told_as_such(desk: Desk) -> None:
+    desk.go_out(1)
+    desk.log.handle_event(LinkUp(1, 3, KEY))
+    desk.log.handle_event(LinkDown(1, 3, KEY, "the peer closed the connection"))
+    [(level, text, fields)] = desk.told()
+    assert (level, text) == ("info", "peering did not come up")
+    assert "after the handshake: perhaps it does not allow this node's key" in fields["reason"]
+
+
 def test_a_peer_at_fault_makes_a_warning_and_still_one_line(desk: Desk) -> None:
     desk.come_in(1)
+    desk.announced(1)
+    desk.told()
     desk.log.handle_event(CloseLink(1, "bad magic", remote_fault=True))
     desk.log.handle_event(LinkDown(1, 3, KEY, "bad magic"))
     assert [line[:2] for line in desk.told()] == [("warning", "peering down")]
@@ -162,8 +173,10 @@ def test_nothing_is_remembered_of_links_that_are_gone(desk: Desk) -> None:
     for link in range(10):
         desk.come_in(link)
         desk.log.handle_event(CloseLink(link, "x", remote_fault=True))
+        desk.log.handle_event(LinkAnnounced(link, 1, KEY))
         desk.log.handle_event(LinkDown(link, None, None, "x"))
     assert not desk.log._links
+    assert not desk.log._announced
     assert not desk.log._at_fault
 
 
