@@ -19,6 +19,9 @@ _TEXTS = {
     Protocol.HTTP: (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"PRI * ", b"HTTP/"),
     Protocol.SSH: (b"SSH-",),
 }
+TLS_ALERT = b"\x15\3\3\0\2\2\x46"
+"""The answer by which whoever speaks no TLS sees that this does: protocol_version (RFC 8446, section 6)."""
+
 _TLS_RECORDS = range(20, 24)  # RFC 8446, section 5.1
 
 

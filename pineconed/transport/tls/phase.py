@@ -15,14 +15,11 @@ from typing import TypeVar
 from pineconed.transport.stream import SocketStream
 from pineconed.transport.tls.certificate import ALPN
 from pineconed.transport.tls.stream import Records, TlsStream, tls_reason
-from pineconed.wire.first_bytes import Protocol, protocol_of
+from pineconed.wire.first_bytes import TLS_ALERT, Protocol, protocol_of
 
 READ = 4096
 MAX_BYTES = 64 * 1024
 """What one side may send before it has proved its key; an honest one needs 2 KB."""
-
-_NO_TLS = b"\x15\3\3\0\2\2\x46"
-"""An alert of TLS: protocol_version."""
 
 _WEB = "it is a web browser or server, or one side has {scheme}:// in its URI and the other has not"
 
@@ -104,10 +101,11 @@ class Phase:
 
     async def _check_start(self, data: bytes) -> None:
         protocol = protocol_of(data)
+        if protocol is Protocol.TLS or len(data) == 1:
+            return
+        await self._loop.sock_sendall(self._socket, TLS_ALERT)
         if protocol is Protocol.PINECONE:
-            await self._loop.sock_sendall(self._socket, _NO_TLS)  # by which it sees that this is TLS
             raise PhaseError(f"it speaks {protocol}: {self._words}")
         if protocol is Protocol.HTTP:
             raise PhaseError(f"it speaks HTTP, not TLS: {_WEB.format(scheme='ws')}")
-        if protocol is not Protocol.TLS and len(data) > 1:
-            raise PhaseError(f"it speaks {protocol or 'something'}, not TLS, so it is no pineconed")
+        raise PhaseError(f"it speaks {protocol or 'something'}, not TLS, so it is no pineconed")

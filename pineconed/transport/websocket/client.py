@@ -56,6 +56,13 @@ _NO_ANSWER = (
 )
 
 
+_OTHERS: dict[Protocol | None, str] = {
+    Protocol.TLS: "no WebSocket there: the server speaks TLS; the URI has to begin with wss:// or tls://",
+    Protocol.PINECONE: "no WebSocket there: it speaks Pinecone without; the URI has to begin with tcp://",
+}
+"""Who answers by something else than HTTP, and where it belongs."""
+
+
 class _RefusedError(ClientError):
     """What ends the dial, as a sentence."""
 
@@ -199,6 +206,9 @@ def _tls_failure(error: OSError, uri: PeerUri) -> str:
 
 
 def _refusal(error: ClientError | OSError, first: bytes) -> str:
+    other = _OTHERS.get(protocol_of(first))
+    if other:
+        return other
     match error:
         case _RefusedError():
             return str(error)
@@ -210,8 +220,6 @@ def _refusal(error: ClientError | OSError, first: bytes) -> str:
             return f"no WebSocket there: the server answers {printable_status(status)}"
         case OSError(errno=int()):
             return plain_reason(error)
-        case _ if protocol_of(first) is Protocol.PINECONE:
-            return "it speaks Pinecone without WebSocket: the URI has to begin with tcp://"
         case _:
             return "no WebSocket server: the answer is not what HTTP and RFC 6455 say"
 

@@ -24,7 +24,7 @@ from pineconed.transport.uri import PeerUri
 from pineconed.transport.websocket.page import SERVER, health, page, refusal
 from pineconed.transport.websocket.pump import LINGER, RECEIVING, Carrier, Pump
 from pineconed.transport.websocket.running import RunningPumps
-from pineconed.transport.websocket.tls import server_tls
+from pineconed.transport.websocket.tls import answer_in_tls, server_tls, speaks_tls
 from pineconed.wire.first_bytes import Protocol, protocol_of
 
 PATIENCE = HANDSHAKE_TIMEOUT
@@ -37,6 +37,8 @@ MAX_LINE = 4096
 """Bytes of the request line, and of each header."""
 
 TOO_SLOW = f"no WebSocket request within {PATIENCE:g} s"
+
+NO_TLS = "what it sent is no TLS; a plain client belongs to a ws:// or tcp:// listener"
 
 _log = structlog.get_logger(__name__)
 
@@ -134,8 +136,12 @@ class WebSocketService:
     # ---------------------------------------------------------------- before the upgrade
 
     async def _attend(self, connection: _Connection) -> None:
-        connection.begun = True
         async with asyncio.timeout(PATIENCE):
+            if self._tls is not None and not await speaks_tls(connection.carrier):
+                connection.fault = NO_TLS
+                answer_in_tls(connection.carrier)
+                return
+            connection.begun = True
             await self._until_settled(connection)
 
     def _decide(self, connection: _Connection, task: asyncio.Task[None]) -> None:
@@ -250,6 +256,4 @@ def _tls_failure(error: OSError) -> str:
         return "the client broke off the TLS handshake; perhaps it does not trust our certificate"
     if not isinstance(error, ssl.SSLError):
         return plain_reason(error)
-    if error.reason in {"HTTP_REQUEST", "WRONG_VERSION_NUMBER", "HTTPS_PROXY_REQUEST"}:
-        return "what it sent is no TLS; a plain client belongs to a ws:// or tcp:// listener"
     return f"TLS failed ({(error.reason or 'no reason given').lower().replace('_', ' ')})"

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The certificate of a `wss` listener, from PEM files."""
+"""The TLS of a `wss` listener: its certificate, from PEM files, and who comes without."""
 
+import asyncio
+import contextlib
+import socket
 import ssl
 from pathlib import Path
 
 from pineconed.transport.key_agreement import GROUP
 from pineconed.transport.listener import ListenError
 from pineconed.transport.uri import PeerUri
+from pineconed.wire.first_bytes import TLS_ALERT
+
+_HANDSHAKE = 22  # the type of a client's first record (RFC 8446, section 5.1)
+_DRAINED = 65_536
 
 
 def server_tls(uri: PeerUri) -> ssl.SSLContext | None:
@@ -25,6 +32,28 @@ def server_tls(uri: PeerUri) -> ssl.SSLContext | None:
     except (ssl.SSLError, ValueError) as error:
         raise ListenError(_objection(error, certificate, key)) from error
     return context
+
+
+async def speaks_tls(accepted: socket.socket) -> bool:
+    """Look at the first byte and leave it there; of one that says none and goes, TLS tells more."""
+    loop, here = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(accepted.fileno(), here.set)
+    try:
+        await here.wait()
+    finally:
+        loop.remove_reader(accepted.fileno())
+    try:
+        first = accepted.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+    return not first or first[0] == _HANDSHAKE
+
+
+def answer_in_tls(accepted: socket.socket) -> None:
+    """Let a client that speaks something else see that this is TLS; read it first, lest closing resets."""
+    with contextlib.suppress(OSError):
+        accepted.recv(_DRAINED)
+        accepted.send(TLS_ALERT)
 
 
 def _check_readable(path: str | None) -> None:

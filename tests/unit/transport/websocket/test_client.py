@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 import uvloop
 
+from pineconed.signing import Ed25519Signer
 from pineconed.transport.gate import AcceptLimits
 from pineconed.transport.stream import Stream
 from pineconed.transport.tcp import ConnectError
+from pineconed.wire.first_bytes import TLS_ALERT, Protocol, protocol_of
+from pineconed.wire.handshake import encode_handshake
 from tests.unit.transport.intake import read
 from tests.unit.transport.websocket.front import Files, Front, certificates, with_front
 from tests.unit.waiting import until
@@ -179,13 +182,19 @@ def test_wss_to_a_listener_without_tls() -> None:
     with_front(check)
 
 
-def test_ws_to_a_listener_with_tls(files: Files) -> None:
+@LOOPS
+def test_plain_clients_of_a_listener_with_tls(files: Files, loop: Callable[[], Any]) -> None:
     async def check(front: Front) -> None:
-        with pytest.raises(ConnectError, match="no WebSocket"):
+        with pytest.raises(ConnectError, match="the server speaks TLS; the URI has to begin with wss://"):
             await front.dial(f"ws://localhost:{front.port}/")
         assert "no TLS" in await front.failed()
+        plain = await front.dial(f"tcp://localhost:{front.port}")
+        plain.send([encode_handshake(Ed25519Signer(bytes(32)))])
+        assert protocol_of(await read(plain, 8)) is Protocol.TLS, "by which its own log tells what is wrong"
+        assert "no TLS" in await front.failed()
+        plain.close()
 
-    with_front(check, files.listen())
+    with_front(check, files.listen(), loop=loop)
 
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -240,11 +249,15 @@ def says(text: bytes, *, first: bool = False) -> Answer:
         ),
         (says(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"), "RFC 6455"),
         (says(b"SSH-2.0-OpenSSH_9.2\r\n", first=True), "no WebSocket server"),
-        (says(b"\x01\0\0\0\0\0\0\x3b" + bytes(96), first=True), "has to begin with tcp://"),
+        (
+            says(b"\x01\0\0\0\0\0\0\x3b" + bytes(96), first=True),
+            "it speaks Pinecone without; the URI has to begin with tcp://",
+        ),
+        (says(TLS_ALERT), "the server speaks TLS; the URI has to begin with wss://"),
         (says(b""), "without an answer; perhaps its listener is of another scheme"),
         (says(b"HTTP/1.1 101 " + b"x" * 20_000), "no WebSocket server"),
     ],
-    ids=["404", "200", "799", "302", "301", "bare101", "ssh", "pinecone", "nothing", "long"],
+    ids=["404", "200", "799", "302", "301", "bare101", "ssh", "pinecone", "tls", "nothing", "long"],
 )
 def test_who_is_no_websocket_server_is_told_plainly(
     answer: Answer, words: str, loop: Callable[[], Any]
