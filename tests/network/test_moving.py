@@ -19,6 +19,9 @@ BACK_BY_IT, BACK_TO_IT = 3.0, 4.0
 
 TURNS = 6
 
+TOLD = 5
+"""How many ends of peerings with one peer the log tells in a minute."""
+
 
 @dataclass
 class Roads:
@@ -106,7 +109,7 @@ def test_a_laptop_moves(lab: Lab, leave: Callable[[Roads, Link], None], scheme: 
             time.sleep(1)
     laptop.wait_peers(1)
     ends = laptop.disconnects()
-    assert len(ends) == turns
+    assert min(turns, TOLD) <= len(ends) <= turns
     assert all("is down or has lost the address" in line for line in ends)
 
 
