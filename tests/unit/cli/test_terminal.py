@@ -16,7 +16,7 @@ from pineconed.cli.terminal import terminal_text
 from pineconed.cli.view_discovery import discovery_blocks
 from pineconed.cli.view_peers import peers_long, peers_terminal
 from pineconed.cli.view_sessions import sessions_long, sessions_terminal
-from pineconed.cli.view_status import route_blocks, status_blocks
+from pineconed.cli.view_status import added_blocks, removed_blocks, route_blocks, status_blocks
 from pineconed.cli.view_tree import snake_terminal, tree_terminal
 from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, FakeDial, World
 from tests.unit.cli.process import on_terminal, without_codes
@@ -261,3 +261,26 @@ def test_facts_shorten_keys_and_break_words() -> None:
         "a note",
         "a line",
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("file", ["It is in the configuration file and so is back when the daemon starts again."]),
+        ("flag", ["It stands behind --connect and so is back when the daemon starts again."]),
+        ("saved", []),
+        ("api", []),
+        (None, ["A peer that dials this node, or is found on the local network, may come back."]),
+    ],
+)
+def test_a_removal_says_what_will_undo_it(source: schema.PeerSource | None, words: list[str]) -> None:
+    removed = schema.RemovedPeer(uri="tcp://x:1", port=None, public_key=None, source=source)
+    _, *notes = removed_blocks(schema.RemovedPeers([removed]))
+    assert notes == [Note(word) for word in words]
+
+
+@pytest.mark.parametrize(("source", "words"), [("saved", "It is kept"), ("api", "forgets it when it stops")])
+def test_an_added_peer_says_how_long_it_stays(source: schema.PeerSource, words: str) -> None:
+    _, note = added_blocks(schema.AddedPeer(uri="tcp://x:1", source=source))
+    assert isinstance(note, Note)
+    assert words in note.text

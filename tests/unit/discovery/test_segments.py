@@ -94,6 +94,20 @@ class TestChoice:
         names = ["eth0", "wlan0", "veth1", "pine0"]
         assert [name for name in names if chosen.objection(name) is None] == used
 
+    @pytest.mark.parametrize(
+        "name",
+        ["docker0", "veth1a2b3c4", "br-0123456789ab", "virbr0", "lxcbr0", "cni0", "wg0", "tun0", "tap0"],
+    )
+    def test_containers_machines_and_vpns_are_left_out_by_default(self, name: str) -> None:
+        found = interface("10.0.0.1/24", name=name)
+        assert reason_of(found, choice(MulticastSection(), "pine0")) == "its name is in multicast.exclude"
+        assert reason_of(found, choice(MulticastSection(include=(name,)), "pine0")) is None
+
+    def test_its_own_is_left_out_whatever_is_said(self) -> None:
+        for section in (MulticastSection(include=("*",)), MulticastSection(include=("pine0",), exclude=())):
+            found = interface("10.0.0.1/24", "fe80::1/64", name="pine0")
+            assert reason_of(found, choice(section, "pine0")) == "it is this node's own"
+
     def test_the_reasons(self) -> None:
         chosen = Choice(include=["eth*"], exclude=["eth1"], never=frozenset({"eth2"}))
         assert (
