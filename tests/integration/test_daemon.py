@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pineconed.admin.client import AdminClient, ClientError, decode
-from pineconed.admin.schema import Session, Sessions, Status
+from pineconed.admin.schema import Peer, Session, Sessions, Status
 from tests.network.lab import Process, wait_until
 
 STOP_LIMIT = 2.0
@@ -48,6 +48,21 @@ app.Daemon._open = open_after_signal
 from pineconed.daemon.main import main
 main()
 """
+
+
+SLEEPS = """
+import os, signal
+from pineconed.daemon import app, sleep
+asleep = [0.0]
+def read_clocks():
+    boot, awake = sleep.read_clocks()
+    return sleep.Clocks(boot + sum(asleep), awake)
+app.read_clocks = read_clocks
+signal.signal(signal.SIGUSR1, lambda *_: asleep.append(3600.0))
+from pineconed.daemon.main import main
+main()
+"""
+"""A daemon on a host that at a signal has slept for an hour."""
 
 
 class Daemon:
@@ -285,6 +300,25 @@ def test_it_stops_in_time_while_it_resolves(start: Start, option: str, state: st
     code, took = one.ends()
     assert (code, took < STOP_LIMIT) == (0, True)
     assert "Traceback" not in one.process.text()
+
+
+def test_after_sleep_everybody_is_dialled_at_once(start: Start, tmp_path: Path) -> None:
+    one = start("one", "--listen", "tcp://127.0.0.1:0").ready()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "pineconed.toml").write_text("[peering]\nbackoff_min = 300\nbackoff_max = 600\n")
+    two = start("two", "--connect", one.uri, "--connect", "tcp://127.0.0.1:1", program=["-c", SLEEPS]).ready()
+    wait_until(lambda: are_one_network(one, two), 10, "one network")
+    two.process.wait_for("cannot connect uri=tcp://127.0.0.1:1")
+    os.kill(two.process.pid, signal.SIGUSR1)
+    two.process.wait_for("this host was asleep seconds=3600", 3)
+    two.process.wait_for("peering down .*reason='this host slept for 3600 s'", 1)
+    wait_until(lambda: two.process.text().count("peering up") == 2, 1, "the peer again")
+
+    def tries() -> int:
+        rows = decode(AdminClient(str(two.socket)).get("/v1/peers"), list[Peer])
+        return next(row.attempts or 0 for row in rows if row.uri == "tcp://127.0.0.1:1")
+
+    wait_until(lambda: tries() >= 2, 2, "a try without waiting for the back-off")
 
 
 @pytest.mark.parametrize(
