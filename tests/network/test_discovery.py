@@ -13,6 +13,7 @@ import pytest
 
 from tests.network.lab import Lab, Namespace, wait_until
 from tests.network.nodes import GoRouter, Pineconed, seed_with_prefix
+from tests.network.ping import wait_for_ping
 from tests.network.segment import NETWORK, Beaconer, beacon, plug
 
 pytestmark = [
@@ -200,6 +201,45 @@ class TestInterfaces:
         row = next(row for row in discovery(nodes[2])["interfaces"] if row["name"] == "veth0")
         assert not row["used"]
         assert row["reason"] == "its name is in multicast.exclude"
+
+    def test_the_overlay_is_no_segment(self, lab: Lab) -> None:
+        """Neither the nodes' own devices nor addresses of its range, even if every name is included."""
+        hosts = lab.hosts("h0 h1")
+        plug(lab, hosts)
+        for number, host in enumerate(hosts, 1):
+            host.run("ip", "address", "add", f"fd77::{number}/64", "dev", "eth0", "nodad")
+        named = '[multicast]\ninclude = ["*"]\nexclude = []\n'
+        nodes = [
+            Pineconed(host, (), options=["--multicast"], configuration=named).wait_ready() for host in hosts
+        ]
+        wait_for_each_other(nodes)
+        wait_for_ping(hosts[0], nodes[1].address)
+        time.sleep(5)
+        assert [found(node) for node in nodes] == [others(node, nodes) for node in nodes]
+        assert sum(count(node, "dials") for node in nodes) == 1
+        rows = {row["name"]: row for row in discovery(nodes[1])["interfaces"]}
+        assert not rows["pine0"]["used"]
+        assert [address.partition(":")[0] for address in rows["eth0"]["addresses"]] == [
+            "fe80",
+            f"{NETWORK}.2",
+        ]
+        port = int(re.findall(r":(\d+)\s", hosts[1].run("ss", "-ltnH"))[0])
+        for address in (nodes[1].address, "fd77::2"):
+            with suppress(ConnectionResetError), hosts[0].connect(address, port) as call:
+                call.settimeout(3)
+                assert call.recv(104) == b""
+        assert count(nodes[1], "calls_refused") == 2
+
+    def test_a_reload_leaves_an_interface_and_comes_back(self, lab: Lab) -> None:
+        hosts = lab.hosts("h0 h1")
+        plug(lab, hosts)
+        nodes = start_all(hosts)
+        wait_for_each_other(nodes)
+        for excluded, peers in (("eth0", 0), ("nothing0", 1)):
+            (nodes[0].directory / "pineconed.toml").write_text(f'[multicast]\nexclude = ["{excluded}"]\n')
+            assert nodes[0].ctl("reload")["failed"] == []
+            for node in nodes:
+                node.wait_peers(peers)
 
     def test_one_that_only_listens_and_one_that_only_tells(self, lab: Lab) -> None:
         hosts = lab.hosts("h0 h1")
