@@ -2,7 +2,7 @@
 """What each call of the admin API does: snapshots of the node joined with the edge, and the few changes.
 
 No HTTP here. Every method takes one request struct and gives one answer struct, or raises AdminError.
-All of them run in the event loop and none waits, but for `ping` and `reload`.
+All of them run in the event loop and none waits, but for `status`, `ping` and `reload`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +35,7 @@ from pineconed.admin.sources import (
     DriverSource,
     LanSource,
     LogLevels,
+    LookAtInbound,
     NodeSource,
     PeerList,
     Reload,
@@ -51,8 +52,9 @@ MAX_CONFIGURED_PEERS = 253
 class AdminBackend:
     """Answers every call from the parts of the daemon that it is given.
 
-    `clock` reads the moment that snapshots are taken at, `tun_name` is None on a pure router,
-    `listeners` tells the URIs that are listened on now, `reload` reads the configuration again.
+    `clock` reads the moment that snapshots are taken at, `tun_name` is None on a pure router, and so is
+    `inbound`, which looks at the firewall rules of this host, `listeners` tells the URIs that are listened
+    on now, `reload` reads the configuration again.
     """
 
     def __init__(  # noqa: PLR0913 (the parts of the daemon)
@@ -65,6 +67,7 @@ class AdminBackend:
         *,
         clock: Callable[[], Now],
         tun_name: str | None,
+        inbound: LookAtInbound | None,
         listeners: Callable[[], Sequence[str]],
         lan: LanSource,
         reload: Reload,
@@ -76,6 +79,7 @@ class AdminBackend:
         self._version = version
         self._clock = clock
         self._tun_name = tun_name
+        self._inbound = inbound
         self._listeners = listeners
         self._lan = lan
         self._reload = reload
@@ -89,8 +93,9 @@ class AdminBackend:
 
     # ---------------------------------------------------------------- looking
 
-    def status(self, _: requests.NoParameters) -> schema.Status:
+    async def status(self, _: requests.NoParameters) -> schema.Status:
         """The node as a whole."""
+        inbound = await self._inbound() if self._inbound is not None else None
         now = self._clock()
         status = self._node.status(now)
         links = {row.link for row in self._node.peerings(now) if row.state == "up"}
@@ -105,6 +110,7 @@ class AdminBackend:
             peers_down=sum(1 for dial in self._roster.peers() if dial.link not in links),
             uptime_seconds=status.uptime_seconds,
             tun=self._tun_name,
+            inbound=schema.Inbound(inbound.state, inbound.explanation) if inbound is not None else None,
             listeners=list(self._listeners()),
             drops={**status.drops, **self._driver.drops()},
             counters=status.counters,

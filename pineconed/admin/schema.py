@@ -40,6 +40,7 @@ RouteMethod = Literal["local", "tree", "snake", "none"]
 SessionState = Literal["up", "dialling", "failed", "bare"]
 SessionPath = Literal["tree", "snake"]
 PingFailure = Literal["route", "session", "peer"]
+InboundState = Literal["filtered", "open", "unknown"]
 LevelName = Literal["debug", "info", "warning", "error"]
 ErrorCode = Literal[
     "bad_request",
@@ -71,6 +72,19 @@ class Watermark(Struct, frozen=True):
 # ---------------------------------------------------------------- answers
 
 
+class Inbound(Struct, frozen=True):
+    """Whether the overlay reaches the services of this machine."""
+
+    state: Annotated[
+        InboundState,
+        Meta(
+            description="'filtered': the firewall rules that come with pineconed are in force; 'open': they "
+            "are not, and others are not looked at; 'unknown': the kernel did not tell."
+        ),
+    ]
+    explanation: Annotated[str, Meta(description="Why, and what to do about it, in words.")]
+
+
 class Status(Struct, frozen=True, kw_only=True):
     """The node as a whole."""
 
@@ -84,6 +98,10 @@ class Status(Struct, frozen=True, kw_only=True):
     peers_down: Annotated[Count, Meta(description="Configured peers that are not up.")]
     uptime_seconds: Seconds
     tun: Annotated[str | None, Meta(description="Name of the TUN device; null on a pure router.")]
+    inbound: Annotated[
+        Inbound | None,
+        Meta(description="What becomes of traffic from the overlay; null without a TUN device."),
+    ]
     listeners: Annotated[list[str], Meta(description="URIs at which this node takes peerings.")]
     drops: Annotated[dict[str, Count], Meta(description="What was dropped since the start, by cause.")]
     counters: Annotated[dict[str, Count], Meta(description="Other totals since the start.")]

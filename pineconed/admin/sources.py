@@ -8,7 +8,7 @@ composition passes them in.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from pineconed.admin.schema import LevelName
+from pineconed.admin.schema import InboundState, LevelName
 from pineconed.clock import Now
 from pineconed.dataplane.forward import SendResult
 from pineconed.node.snapshots import NodeStatus, PeeringSnapshot, RouteSnapshot
@@ -141,6 +141,22 @@ class ReloadFacts(Protocol):
 
 Reload = Callable[[], Awaitable[ReloadFacts]]
 """Reads the configuration again. ReloadError when there is a mistake in it; then nothing has changed."""
+
+
+class InboundFacts(Protocol):
+    """What becomes of traffic that comes in from the overlay."""
+
+    @property
+    def state(self) -> InboundState:
+        """`filtered`, `open` or `unknown`."""
+
+    @property
+    def explanation(self) -> str:
+        """Why, and what to do about it."""
+
+
+LookAtInbound = Callable[[], Awaitable[InboundFacts]]
+"""Looks at the firewall rules of this host, within a few seconds."""
 
 
 class LanFacts(Protocol):

@@ -25,6 +25,7 @@ def status_blocks(status: schema.Status) -> list[Block]:
         Fact("peers", "peers", _peers(status)),
         Fact("peers_down", "", cell(status.peers_down)),
         Fact("tun", "interface", cell(status.tun, None if status.tun else "none: a pure router")),
+        *_inbound(status.inbound),
         Fact("listeners", "listens at", cell(",".join(status.listeners), _listeners(status.listeners))),
         Fact("coords", "coords", cell(coords_text(status.coords))),
         Fact("root.public_key", "root", _root(status), short_key),
@@ -45,6 +46,18 @@ def _peers(status: schema.Status) -> Cell:
     down = f", {status.peers_down} down" if status.peers_down else ""
     style = "green" if status.peers and not down else "yellow"
     return cell(status.peers, f"{status.peers} up{down}", style)
+
+
+def _inbound(inbound: schema.Inbound | None) -> list[Fact]:
+    """Whether the overlay reaches the services of this machine."""
+    if inbound is None:
+        return []
+    text = f"{inbound.state}: {inbound.explanation}"
+    style = "green" if inbound.state == "filtered" else "yellow"
+    return [
+        Fact("inbound.state", "inbound", cell(inbound.state, text, style)),
+        Fact("inbound.explanation", "", cell(inbound.explanation)),
+    ]
 
 
 def _duration(seconds: float) -> Cell:

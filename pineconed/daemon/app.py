@@ -60,6 +60,7 @@ from pineconed.transport.uri import parse_listen_uri
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.tun.device import TunDevice
 from pineconed.tun.errors import TunError
+from pineconed.tun.inbound import InboundWatch
 
 STOP_SECONDS = 1.5
 """How long closing may take before what is left of it is abandoned."""
@@ -97,6 +98,7 @@ class Daemon:
         self._pumps = RunningPumps()
         self._inbound: Inbound | None = None
         self._tun_name: str | None = None
+        self._guard: InboundWatch | None = None
         self._reloader: Reloader | None = None
         self._reload_due = False
         self._reloads: set[asyncio.Task[None]] = set()
@@ -164,6 +166,7 @@ class Daemon:
         self._announce(node)
         self._notifier.ready()
         self._accept_reloads(reloader)
+        await self._tell_inbound()
 
     def _open_key(self) -> bytes:
         """The node's seed, which from here on no other daemon on this host uses."""
@@ -209,6 +212,7 @@ class Daemon:
 
     async def _open_tun(self, address: bytes) -> TunDevice:
         from pineconed.tun.attach import foreign_unique_locals, open_tun  # noqa: PLC0415 (pyroute2: 0.2 s)
+        from pineconed.tun.nftables import look  # noqa: PLC0415
 
         wanted = self._config.tun
         try:
@@ -217,6 +221,7 @@ class Daemon:
             )
             self._parts.callback(device.close)
             self._tun_name = device.name
+            self._guard = InboundWatch(device.name, look)
             if wanted.route:
                 self._warn_of_neighbours(await foreign_unique_locals(device.name))
         except TunError as error:
@@ -277,6 +282,7 @@ class Daemon:
             __version__,
             clock=read_now,
             tun_name=self._tun_name,
+            inbound=self._guard.inbound if self._guard is not None else None,
             listeners=self._listening,
             lan=parts.lan.discovery,
             reload=reloader.reload,
@@ -332,6 +338,14 @@ class Daemon:
                 found=neighbour,
                 remedy="if that gets mixed up, set tun.route = false and add the routes that you want",
             )
+
+    async def _tell_inbound(self) -> None:
+        """Say whether the overlay reaches the services of this machine. Readiness need not wait for it."""
+        if self._guard is None:
+            return
+        found = await self._guard.inbound()
+        log = _log.info if found.state == "filtered" else _log.warning
+        log("inbound traffic", interface=self._tun_name, state=found.state, detail=found.explanation)
 
     def _announce(self, node: Node) -> None:
         config = self._config

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pineconed.admin.errors import ReloadError, SaveError
 from pineconed.admin.handlers import AdminBackend
-from pineconed.admin.schema import LevelName
+from pineconed.admin.schema import Inbound, LevelName
 from pineconed.admin.server import AdminServer
 from pineconed.clock import Now
 from pineconed.dataplane.forward import SendResult
@@ -306,6 +306,7 @@ class World:
     outcome: FakeOutcome | str = field(default_factory=FakeOutcome)
     seconds: float = 5000.0
     tun_name: str | None = "pine0"
+    inbound: Inbound = field(default_factory=lambda: Inbound("filtered", "by table inet pineconed"))
     lan: FakeLan = field(default_factory=FakeLan)
 
     def backend(self) -> AdminBackend:
@@ -318,10 +319,15 @@ class World:
             "1.2.3",
             clock=lambda: Now(self.seconds, 1_760_000_000_000),
             tun_name=self.tun_name,
+            inbound=self.look_at_inbound if self.tun_name is not None else None,
             listeners=lambda: ["tcp://[::]:4444"],
             lan=self.lan,
             reload=self.reload,
         )
+
+    async def look_at_inbound(self) -> Inbound:
+        """As `inbound` says."""
+        return self.inbound
 
     async def reload(self) -> FakeOutcome:
         """As `outcome` says; a text is that of the error."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each call answers and changes, without HTTP."""
 
+import asyncio
+
 import pytest
 
 from pineconed.admin import requests, schema
@@ -24,7 +26,7 @@ NOTHING = requests.NoParameters()
 
 
 def test_status(backend: AdminBackend) -> None:
-    status = backend.status(NOTHING)
+    status = asyncio.run(backend.status(NOTHING))
     assert status.public_key == OWN_KEY.hex()
     assert status.address == address_text(OWN_KEY)
     assert (status.coords, status.parent) == ([3, 1], PARENT_KEY.hex())
@@ -32,18 +34,20 @@ def test_status(backend: AdminBackend) -> None:
     assert (status.peers, status.peers_down) == (3, 2)
     assert (status.version, status.uptime_seconds, status.tun) == ("1.2.3", 5000.0, "pine0")
     assert status.listeners == ["tcp://[::]:4444"]
+    assert status.inbound == schema.Inbound("filtered", "by table inet pineconed")
 
 
 def test_status_tells_drops_of_the_node_and_of_the_device(world: World) -> None:
     world.driver.lost = {"tun_refused": 2}
-    assert world.backend().status(NOTHING).drops == {**world.node.status(Now(0.0, 0)).drops, "tun_refused": 2}
+    drops = asyncio.run(world.backend().status(NOTHING)).drops
+    assert drops == {**world.node.status(Now(0.0, 0)).drops, "tun_refused": 2}
 
 
 def test_status_of_a_root_without_a_device(world: World) -> None:
     world.tun_name = None
     world.node.parent = None
-    answer = world.backend().status(NOTHING)
-    assert (answer.parent, answer.tun) == (None, None)
+    answer = asyncio.run(world.backend().status(NOTHING))
+    assert (answer.parent, answer.tun, answer.inbound) == (None, None, None)
 
 
 # ---------------------------------------------------------------- peers

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API over real nodes: three in a line, in memory, the middle one asked."""
 
+import asyncio
 from pathlib import Path
 from random import Random
 
@@ -104,7 +105,7 @@ def test_every_answer_is_as_described(world: World, line: Line, tmp_path: Path) 
 
 def test_all_agree_on_the_root(backend: AdminBackend, line: Line) -> None:
     highest = max(node.public_key for node in line.nodes).hex()
-    status = backend.status(requests.NoParameters())
+    status = asyncio.run(backend.status(requests.NoParameters()))
     assert (status.root.public_key, status.peers) == (highest, 2)
     tree = backend.tree(requests.NoParameters())
     assert [step.port for step in tree.path] == tree.coords == status.coords

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables on terminals of several widths, and what makes room first."""
 
+import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,8 +166,11 @@ def views() -> dict[str, list[Block]]:
     backend = World().backend()
     nothing = requests.NoParameters()
     peers = backend.peers(requests.PeersQuery())
+    status = asyncio.run(backend.status(nothing))
+    inbound = schema.Inbound("open", "anyone reaches this machine; to change that: systemctl enable --now it")
     return {
-        "status": status_blocks(backend.status(nothing)),
+        "status": status_blocks(status),
+        "status-open": status_blocks(msgspec.structs.replace(status, inbound=inbound)),
         "peers": peers_terminal(peers),
         "peers-long": peers_long([peers[0], peers[-1]]),
         "sessions": sessions_terminal(backend.sessions(requests.SessionsQuery())),

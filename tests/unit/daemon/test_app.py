@@ -30,9 +30,10 @@ from pineconed.daemon.time_source import read_now
 from pineconed.overlay.session.party import Offer, Timing
 from pineconed.signing import Ed25519Signer
 from pineconed.transport import tcp_place
-from pineconed.tun import attach
+from pineconed.tun import attach, nftables
 from pineconed.tun.drops import TunDrop
 from pineconed.tun.errors import TunError
+from pineconed.tun.inbound import Inbound, InboundState
 from tests.unit.waiting import until
 
 Lines = list[Any]
@@ -276,6 +277,7 @@ def tun(monkeypatch: pytest.MonkeyPatch) -> FakeTun:
 
     monkeypatch.setattr(attach, "open_tun", open_fake)
     monkeypatch.setattr(attach, "foreign_unique_locals", neighbours)
+    monkeypatch.setattr(nftables, "look", lambda name: Inbound("open", f"{name} is open"))
     return device
 
 
@@ -283,6 +285,32 @@ def test_the_interface_is_named_and_closed(config: Loaded, lines: Lines, tun: Fa
     live(changed(config, tun={"enabled": True}))
     assert lines_of(lines, "pineconed is ready")[0]["tun"] == "fake0"
     assert tun.closed
+
+
+@pytest.mark.parametrize(
+    ("state", "level"), [("open", "warning"), ("filtered", "info"), ("unknown", "warning")]
+)
+def test_whether_inbound_is_open_is_told_at_the_start(
+    config: Loaded,
+    lines: Lines,
+    tun: FakeTun,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    state: InboundState,
+    level: str,
+) -> None:
+    monkeypatch.setattr(nftables, "look", lambda name: Inbound(state, f"so it is with {name}"))
+
+    async def ask_when_told(_: Daemon) -> None:
+        await until(lambda: bool(lines_of(lines, "inbound traffic")))
+        status = decode(await ask(tmp_path / "sock", "/v1/status"), Status)
+        assert status.inbound is not None
+        assert (status.inbound.state, status.inbound.explanation) == (state, "so it is with fake0")
+
+    live(changed(config, tun={"enabled": True}), ask_when_told)
+    [line] = lines_of(lines, "inbound traffic")
+    assert (line["log_level"], line["state"], line["interface"]) == (level, state, "fake0")
+    assert line["detail"] == "so it is with fake0"
 
 
 def test_other_users_of_the_address_range_are_named(config: Loaded, lines: Lines, tun: FakeTun) -> None:
