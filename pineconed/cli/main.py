@@ -10,7 +10,7 @@ import click
 from pineconed import __version__
 from pineconed.cli.commands_change import add_peer, log_level, reload, remove_peer
 from pineconed.cli.commands_look import discovery, peers, snake, status, tree
-from pineconed.cli.commands_make import genpassword
+from pineconed.cli.commands_make import completion, genpassword
 from pineconed.cli.commands_name import address, routes, version
 from pineconed.cli.commands_session import ping, sessions
 from pineconed.cli.explained import ExplainedGroup
@@ -32,7 +32,7 @@ from pineconed.cli.settings import Settings, common_options
         "See what is": (status, peers, discovery, sessions, tree, snake),
         "Find out": (ping, routes, address, version),
         "Change": (add_peer, remove_peer, reload, log_level),
-        "Make": (genpassword,),
+        "Make": (genpassword, completion),
     },
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no daemon answers, 4 not permitted; "
     "of ping also 5 the route fails, 6 the session, 7 the peer.",
