@@ -2,7 +2,7 @@
 # Every target does its own set-up and can be repeated. Recipes name files relative to this folder, so that
 # it may be anywhere, also under a name with spaces.
 
-.PHONY: help demo test lint docs install uninstall clean
+.PHONY: help demo test lint docs deb install uninstall clean
 .DEFAULT_GOAL := help
 
 help:
@@ -10,6 +10,7 @@ help:
 	@echo "make test       the whole test suite (root, or the tests with network namespaces are skipped)"
 	@echo "make lint       style, types, import rules"
 	@echo "make docs       the documentation, into site/"
+	@echo "make deb        the Debian package, into dist/"
 	@echo "make install    pineconed as a systemd service, under /opt/pineconed (root)"
 	@echo "make uninstall  take it away again; configuration and key stay (root)"
 	@echo "make clean      remove what the other targets made in this folder"
@@ -25,6 +26,9 @@ lint:
 
 docs:
 	@./.ci/docs
+
+deb:
+	@./packaging/deb
 
 install:
 	@./packaging/install
