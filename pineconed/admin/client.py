@@ -6,8 +6,11 @@ is the only door by which the CLI comes into this room.
 """
 
 import errno
+import grp
 import http.client
+import os
 import socket
+import stat
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -18,6 +21,7 @@ from pineconed.admin.identifier import Identifier, IdentifierError, parse_identi
 
 __all__ = [
     "DEFAULT_SOCKET",
+    "DEFAULT_STATUS_SOCKET",
     "AdminClient",
     "BadAnswerError",
     "ClientError",
@@ -31,6 +35,7 @@ __all__ = [
 ]
 
 DEFAULT_SOCKET = "/run/pineconed/admin.sock"
+DEFAULT_STATUS_SOCKET = "/run/pineconed/status.sock"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 _NOBODY = {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR, errno.ENOTSOCK, errno.EPROTOTYPE}
@@ -122,10 +127,7 @@ class AdminClient:
 
     def _unreachable(self, error: OSError) -> ClientError:
         if error.errno in (errno.EACCES, errno.EPERM):
-            return NotPermittedError(
-                f"this user may not open {self.socket_path}",
-                "run as root or as a member of the socket's group",
-            )
+            return NotPermittedError(f"this user may not open {self.socket_path}", _who_may(self.socket_path))
         if error.errno in _NOBODY:
             return NoDaemonError(
                 f"no daemon answers at {self.socket_path}",
@@ -135,6 +137,19 @@ class AdminClient:
             f"cannot talk to the daemon at {self.socket_path}: {error.strerror or error}",
             "give its admin socket with --socket, and see 'systemctl status pineconed'",
         )
+
+
+def _who_may(socket_path: str) -> str:
+    """Who may open a socket, and how to become one of them, as far as its permissions tell."""
+    try:
+        status = os.stat(socket_path)  # noqa: PTH116 (pathlib takes long to load)
+        group = grp.getgrgid(status.st_gid).gr_name
+    except (OSError, KeyError):
+        return "run as root"
+    if not status.st_mode & stat.S_IWGRP or not status.st_gid:
+        return "run as root"
+    join = f"'sudo adduser $USER {group}', then log in anew"
+    return f"run as root (sudo), or as a member of the group {group}: {join}"
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -5,6 +5,7 @@ from pineconed.admin import schema
 
 STATUS_OF: dict[schema.ErrorCode, int] = {
     "bad_request": 400,
+    "not_permitted": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,

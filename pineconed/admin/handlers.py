@@ -98,7 +98,8 @@ class AdminBackend:
         inbound = await self._inbound() if self._inbound is not None else None
         now = self._clock()
         status = self._node.status(now)
-        links = {row.link for row in self._node.peerings(now) if row.state == "up"}
+        up = [row for row in self._node.peerings(now) if row.state == "up"]
+        links = {row.link for row in up}
         return schema.Status(
             version=self._version,
             public_key=status.public_key.hex(),
@@ -114,6 +115,7 @@ class AdminBackend:
             listeners=list(self._listeners()),
             drops={**status.drops, **self._driver.drops()},
             counters=status.counters,
+            joined=any(row.root is not None and row.root.public_key == status.root.public_key for row in up),
         )
 
     def peers(self, query: requests.PeersQuery) -> list[schema.Peer]:

@@ -10,6 +10,7 @@ import grp
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 from pineconed.admin.errors import AdminSocketError
 
@@ -17,16 +18,27 @@ MAX_PATH_BYTES = 107
 """Longest path of a Unix socket on Linux."""
 
 _REMEDIES = {
-    errno.EADDRINUSE: "stop the other daemon, or choose another path with --admin-socket",
-    errno.ENOENT: "create the directory, or choose another path with --admin-socket",
-    errno.ENOTDIR: "choose another path with --admin-socket",
-    errno.EACCES: "run as a user who may write there, or choose another path with --admin-socket",
+    errno.EADDRINUSE: "stop the other daemon, or choose another path with {setting}",
+    errno.ENOENT: "create the directory, or choose another path with {setting}",
+    errno.ENOTDIR: "choose another path with {setting}",
+    errno.EACCES: "run as a user who may write there, or choose another path with {setting}",
     errno.EPERM: "run as a user who may do so, or leave the group out",
     errno.EROFS: "choose a path on a file system that can be written to",
 }
 
 
-def open_listener(path: Path, mode: int, group: str | int | None) -> socket.socket:
+class Role(NamedTuple):
+    """What a socket is for, as messages name it, and the setting that says where it is."""
+
+    name: str
+    setting: str
+
+
+ADMIN = Role("admin socket", "--admin-socket")
+STATUS = Role("status socket", "admin.status_socket")
+
+
+def open_listener(path: Path, mode: int, group: str | int | None, role: Role = ADMIN) -> socket.socket:
     """A listening, non-blocking Unix socket at `path` with these permission bits.
 
     `group` is a name or a number; None leaves the daemon's. The mode is set before the file exists and
@@ -34,8 +46,8 @@ def open_listener(path: Path, mode: int, group: str | int | None) -> socket.sock
     """
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise AdminSocketError(
-            f"the path of the admin socket is longer than {MAX_PATH_BYTES} bytes: {path}",
-            "choose a shorter one with --admin-socket",
+            f"the path of the {role.name} is longer than {MAX_PATH_BYTES} bytes: {path}",
+            f"choose a shorter one with {role.setting}",
         )
     group_id = _group_id(group)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -43,8 +55,10 @@ def open_listener(path: Path, mode: int, group: str | int | None) -> socket.sock
         _publish(listener, path, mode, group_id)
     except OSError as error:
         listener.close()
-        remedy = _REMEDIES.get(error.errno or 0, "choose another path with --admin-socket")
-        raise AdminSocketError(f"cannot make the admin socket {path}: {error.strerror}", remedy) from error
+        remedy = _REMEDIES.get(error.errno or 0, "choose another path with {setting}")
+        raise AdminSocketError(
+            f"cannot make the {role.name} {path}: {error.strerror}", remedy.format(setting=role.setting)
+        ) from error
     return listener
 
 

@@ -44,6 +44,7 @@ InboundState = Literal["filtered", "open", "unknown"]
 LevelName = Literal["debug", "info", "warning", "error"]
 ErrorCode = Literal[
     "bad_request",
+    "not_permitted",
     "not_found",
     "method_not_allowed",
     "conflict",
@@ -105,6 +106,12 @@ class Status(Struct, frozen=True, kw_only=True):
     listeners: Annotated[list[str], Meta(description="URIs at which this node takes peerings.")]
     drops: Annotated[dict[str, Count], Meta(description="What was dropped since the start, by cause.")]
     counters: Annotated[dict[str, Count], Meta(description="Other totals since the start.")]
+    joined: Annotated[
+        bool, Meta(description="A peer follows the same root, so this node is part of its network.")
+    ] = False
+    reduced: Annotated[
+        bool, Meta(description="Answered by the status socket: `parent` and `listeners` are left out.")
+    ] = False
 
 
 class Peer(Struct, frozen=True, kw_only=True):

@@ -33,9 +33,10 @@ def status(settings: Settings) -> None:
     The address is what other machines of the mesh reach this one by. The root, the parent and the coords
     tell its place in the tree by which the mesh finds ways: the root is the node with the highest key,
     the parent is the peer towards it, and the coords are the ports on the way from the root to here.
-    The same root on all nodes means that they are one mesh.
+    The same root on all nodes means that they are one mesh. Users who may not control the daemon see all but
+    the parent and the listeners.
     """
-    show(settings, settings.client().get("/v1/status"), Status, status_blocks)
+    show(settings, settings.look("/v1/status"), Status, status_blocks)
 
 
 @click.command(

@@ -2,12 +2,19 @@
 """The options that every command takes, before its name or after it: `--json` and `--socket`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
-from pineconed.admin.client import DEFAULT_SOCKET, AdminClient
+from pineconed.admin.client import (
+    DEFAULT_SOCKET,
+    DEFAULT_STATUS_SOCKET,
+    AdminClient,
+    NoDaemonError,
+    NotPermittedError,
+)
 
 SOCKET_VARIABLE = "PINECONED_ADMIN_SOCKET"
 
@@ -24,6 +31,17 @@ class Settings:
     def client(self, timeout: float = 10.0) -> AdminClient:
         """Calls to the daemon at the socket, which has so many seconds to answer."""
         return AdminClient(self.socket, timeout)
+
+    def look(self, path: str) -> bytes:
+        """The JSON of a call that everybody may make: by the status socket, if not by the other."""
+        try:
+            return self.client().get(path)
+        except NotPermittedError:
+            if self.socket != DEFAULT_SOCKET:
+                raise
+            with suppress(NoDaemonError, NotPermittedError):
+                return AdminClient(DEFAULT_STATUS_SOCKET).get(path)
+            raise
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -131,7 +131,7 @@ def show_address(settings: Settings, of: str | None) -> None:
 
 
 def _own_address(settings: Settings) -> schema.AddressAnswer:
-    status = decode(settings.client().get("/v1/status"), schema.Status)
+    status = decode(settings.look("/v1/status"), schema.Status)
     return _answer_for(parse_identifier(status.public_key), status.public_key)
 
 
@@ -162,7 +162,7 @@ def show_version(settings: Settings) -> None:
     daemon: schema.Version | None = None
     reason = ""
     try:
-        daemon = decode(settings.client().get("/v1/version"), schema.Version)
+        daemon = decode(settings.look("/v1/version"), schema.Version)
     except ClientError as error:
         reason = str(error)
     if settings.json:

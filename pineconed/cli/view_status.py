@@ -26,11 +26,14 @@ def status_blocks(status: schema.Status) -> list[Block]:
         Fact("peers_down", "", cell(status.peers_down)),
         Fact("tun", "interface", cell(status.tun, None if status.tun else "none: a pure router")),
         *_inbound(status.inbound),
-        Fact("listeners", "listens at", cell(",".join(status.listeners), _listeners(status.listeners))),
+        *_full(
+            status,
+            Fact("listeners", "listens at", cell(",".join(status.listeners), _listeners(status.listeners))),
+        ),
         Fact("coords", "coords", cell(coords_text(status.coords))),
         Fact("root.public_key", "root", _root(status), short_key),
         Fact("root.sequence", "sequence", cell(status.root.sequence)),
-        Fact("parent", "parent", _parent(status), short_key),
+        *_full(status, Fact("parent", "parent", _parent(status), short_key)),
     ]
     blocks: list[Block] = [Facts(facts)]
     for name, heading, counts in (
@@ -39,7 +42,14 @@ def status_blocks(status: schema.Status) -> list[Block]:
     ):
         if any(counts.values()):
             blocks.append(_counts(name, heading, counts))
+    if status.reduced:
+        blocks.append(Note("Root and those who may control the daemon see more."))
     return blocks
+
+
+def _full(status: schema.Status, fact: Fact) -> list[Fact]:
+    """A fact that only the admin socket tells."""
+    return [] if status.reduced else [fact]
 
 
 def _peers(status: schema.Status) -> Cell:

@@ -22,6 +22,7 @@ _AT_START = (
     ("admin", "socket"),
     ("admin", "mode"),
     ("admin", "group"),
+    ("admin", "status_socket"),
     ("log", "format"),
     ("peering", "saved_peers"),
 )

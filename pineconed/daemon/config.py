@@ -16,6 +16,9 @@ DEFAULT_CONFIG_PATH = Path("/etc/pineconed/pineconed.toml")
 DEFAULT_EXCLUDE = ("docker*", "veth*", "br-*", "virbr*", "lxc*", "cni*", "wg*", "tun*", "tap*")
 """Interfaces on which LAN discovery has no business, unless the operator says so."""
 
+_DEFAULT_ADMIN_SOCKET = Path("/run/pineconed/admin.sock")
+_DEFAULT_STATUS_SOCKET = Path("/run/pineconed/status.sock")
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -106,8 +109,8 @@ class AdminSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     enabled: Annotated[
         bool, Meta(description="Without the socket pineconectl cannot be used with this node.")
     ] = True
-    socket: Annotated[Path, Meta(description="Path of the Unix socket, at most 107 bytes long.")] = Path(
-        "/run/pineconed/admin.sock"
+    socket: Annotated[Path, Meta(description="Path of the Unix socket, at most 107 bytes long.")] = (
+        _DEFAULT_ADMIN_SOCKET
     )
     mode: Annotated[
         str,
@@ -125,6 +128,23 @@ class AdminSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             extra={"expected": "the name or number of a group"},
         ),
     ] = ""
+    status_socket: Annotated[
+        str,
+        Meta(
+            pattern=r"^(none|/[^\0]*)?\Z",
+            description="Path of a second Unix socket, which everybody on this machine may ask for the "
+            'node\'s status, less what concerns its peers. "none": there is no such socket. Empty: '
+            "/run/pineconed/status.sock if `socket` is at its default, else none.",
+            extra={"expected": 'an absolute path (it begins with /) in double quotes, "none", or nothing'},
+        ),
+    ] = ""
+
+    @property
+    def status_path(self) -> Path | None:
+        """Where the status socket is; None without one."""
+        if self.status_socket:
+            return None if self.status_socket == "none" else Path(self.status_socket)
+        return _DEFAULT_STATUS_SOCKET if self.socket == _DEFAULT_ADMIN_SOCKET else None
 
     @property
     def mode_bits(self) -> int:

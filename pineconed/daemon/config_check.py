@@ -220,8 +220,15 @@ def _check_together(config: Config) -> Iterator[Problem]:
             ("multicast", "listen"),
             "with beacon and listen both false there is nothing to do; write enabled = false instead",
         )
-    if len(bytes(config.admin.socket)) > MAX_PATH_BYTES:
+    admin = config.admin
+    for name, path in (("socket", admin.socket), ("status_socket", admin.status_path)):
+        if path is not None and len(bytes(path)) > MAX_PATH_BYTES:
+            yield Problem(
+                ("admin", name),
+                f"the path of a Unix socket has at most {MAX_PATH_BYTES} bytes; use a shorter one",
+            )
+    if admin.status_path == admin.socket:
         yield Problem(
-            ("admin", "socket"),
-            f"the path of a Unix socket has at most {MAX_PATH_BYTES} bytes; use a shorter one",
+            ("admin", "status_socket"),
+            "it is the path of the admin socket; choose another one",
         )

@@ -16,6 +16,7 @@ import stat
 import struct
 from pathlib import Path
 
+from pineconed.admin.listener import ADMIN, Role
 from pineconed.daemon.errors import StartError
 
 _ANSWER_SECONDS = 1.0
@@ -61,7 +62,7 @@ class SocketClaim:
         os.close(self._descriptor)
 
 
-def claim_socket(path: Path) -> SocketClaim:
+def claim_socket(path: Path, role: Role = ADMIN) -> SocketClaim:
     """Make sure that `path` is ours to bind: lock it, and remove a socket on which nobody answers.
 
     StartError when somebody does, when there is something else than a socket, or the directory cannot
@@ -70,11 +71,11 @@ def claim_socket(path: Path) -> SocketClaim:
     try:
         with contextlib.suppress(FileExistsError):
             path.parent.mkdir(mode=0o755)
-        descriptor = _open_lock(path)
+        descriptor = _open_lock(path, role)
     except OSError as error:
-        raise StartError(_unusable(path, error)) from error
+        raise StartError(_unusable(path, role, error)) from error
     try:
-        _clear_stale(path)
+        _clear_stale(path, role)
     except BaseException:
         os.close(descriptor)
         raise
@@ -85,14 +86,14 @@ def _lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
 
 
-def _unusable(path: Path, error: OSError) -> str:
+def _unusable(path: Path, role: Role, error: OSError) -> str:
     return (
-        f"cannot create the admin socket {path}: {error.strerror}; make its directory writable for this "
-        "user, or choose another place with --admin-socket, or none with --admin-socket none"
+        f"cannot create the {role.name} {path}: {error.strerror}; make its directory writable for this "
+        f"user, or choose another place with {role.setting}, or none with {role.setting} none"
     )
 
 
-def _open_lock(path: Path) -> int:
+def _open_lock(path: Path, role: Role) -> int:
     """The locked lock file. One that its last holder has just unlinked does not count: try again."""
     lock_path = _lock_path(path)
     while True:
@@ -104,7 +105,7 @@ def _open_lock(path: Path) -> int:
         except BlockingIOError as error:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise StartError(_taken(path, f"another pineconed{holder}")) from error
+            raise StartError(_taken(path, role, f"another pineconed{holder}")) from error
         os.close(descriptor)
 
 
@@ -116,11 +117,11 @@ def _is_still(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _taken(path: Path, who: str) -> str:
-    return f"{who} uses the admin socket {path}; stop it first, or choose another with --admin-socket"
+def _taken(path: Path, role: Role, who: str) -> str:
+    return f"{who} uses the {role.name} {path}; stop it first, or choose another with {role.setting}"
 
 
-def _clear_stale(path: Path) -> None:
+def _clear_stale(path: Path, role: Role) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_ANSWER_SECONDS)
         try:
@@ -129,18 +130,18 @@ def _clear_stale(path: Path) -> None:
             return
         except ConnectionRefusedError:
             if not _remove_socket(path):
-                raise StartError(_not_a_socket(path)) from None
+                raise StartError(_not_a_socket(path, role)) from None
             return
         except PermissionError as error:
-            raise StartError(_unusable(path, error)) from error
+            raise StartError(_unusable(path, role, error)) from error
         except OSError as error:  # alive but busy (EAGAIN, time out), or not of our kind
-            raise StartError(_taken(path, "another program")) from error
+            raise StartError(_taken(path, role, "another program")) from error
         pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    raise StartError(_taken(path, f"another program{_process(pid)}"))
+    raise StartError(_taken(path, role, f"another program{_process(pid)}"))
 
 
-def _not_a_socket(path: Path) -> str:
-    return f"{path} is not a socket; move it away, or choose another path with --admin-socket"
+def _not_a_socket(path: Path, role: Role) -> str:
+    return f"{path} is not a socket; move it away, or choose another path with {role.setting}"
 
 
 def _remove_socket(path: Path) -> bool:

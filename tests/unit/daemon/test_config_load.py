@@ -200,6 +200,14 @@ def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, 
             "2: admin.socket: the path of a Unix socket has at most 107 bytes; use a shorter one",
         ),
         (
+            f'[admin]\nstatus_socket = "/{"x" * 107}"',
+            "2: admin.status_socket: the path of a Unix socket has at most 107 bytes; use a shorter one",
+        ),
+        (
+            '[admin]\nsocket = "/s"\nstatus_socket = "/s"',
+            "3: admin.status_socket: it is the path of the admin socket; choose another one",
+        ),
+        (
             "[admin]\nmode = 0o660",
             '2: admin.mode: expected an octal permission mode in quotes such as "0660", found 432',
         ),
@@ -417,3 +425,19 @@ def test_a_mistake_in_a_flag_names_the_flag(flags: Overrides, complaint: str) ->
     with pytest.raises(ConfigError) as caught:
         load(None, flags)
     assert str(caught.value).startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("", Path("/run/pineconed/status.sock")),
+        ('status_socket = "none"', None),
+        ('status_socket = "/s"', Path("/s")),
+        ('socket = "/a"', None),
+        ('socket = "/a"\nstatus_socket = "/s"', Path("/s")),
+    ],
+)
+def test_the_status_socket_goes_with_the_default_admin_socket(
+    load_text: LoadText, text: str, path: Path | None
+) -> None:
+    assert load_text(f"[admin]\n{text}").config.admin.status_path == path

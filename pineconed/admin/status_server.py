@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status socket: what everybody on this machine may know of the node, and nothing else.
+
+`GET /v1/status`, without what concerns the peers, and `GET /v1/version`. Whoever connects is a stranger, and
+the loop that answers carries the packets, so all that a crowd of strangers can take is small and bounded:
+connections, time for each, bytes of a request, and answers a second; the rest waits in the kernel. Nothing
+of it is shared with the admin socket.
+"""
+
+import asyncio
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pineconed.admin import requests, schema
+from pineconed.admin.errors import AdminError
+from pineconed.admin.handlers import AdminBackend
+from pineconed.admin.listener import STATUS, identity, open_listener, unlink_own
+from pineconed.rate import TokenBucket
+
+MAX_CLIENTS = 32
+"""Connections at the same time; for one more the newest is closed."""
+
+MAX_CLIENTS_PER_USER = 8
+CLIENT_SECONDS = 2.0
+"""How long one connection may take."""
+
+MAX_REQUEST = 4096
+ACCEPTS_PER_SECOND = 50.0
+ACCEPTS_BURST = 50.0
+FRESH_SECONDS = 0.5
+"""How old an answer may be, so that many questions cost what one does."""
+
+_RETRY_SECONDS = 0.2
+_MODE_FOR_ALL = 0o666
+
+
+class StatusServer:
+    """Answers from a backend at `path`, which every user may connect to; `clock` gives seconds.
+
+    `start` raises AdminSocketError; `close` ends what is open and removes the socket.
+    """
+
+    def __init__(self, backend: AdminBackend, path: Path, clock: Callable[[], float]) -> None:
+        self._calls: dict[str, Callable[[], Any]] = {
+            "/v1/status": lambda: public_status(backend.status(requests.NoParameters())),
+            "/v1/version": lambda: backend.version(requests.NoParameters()),
+        }
+        self._path = path
+        self._clock = clock
+        self._bucket = TokenBucket(ACCEPTS_PER_SECOND, ACCEPTS_BURST)
+        self._made: dict[str, tuple[float, bytes]] = {}
+        self._users: Counter[int] = Counter()
+        self._clients: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
+        self._identity: tuple[int, int] | None = None
+        self._pause: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Listen; the socket can be connected to from then on."""
+        self._listener = open_listener(self._path, _MODE_FOR_ALL, None, STATUS)
+        self._identity = identity(self._path)
+        self._listen(self._listener)
+
+    async def close(self) -> None:
+        """Stop listening, end what is open, remove the socket. May be called twice."""
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+        unlink_own(self._path, self._identity)
+        self._listener = self._identity = None
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    # ---------------------------------------------------------------- taking connections
+
+    def _listen(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _rest(self, listener: socket.socket, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        self._pause = loop.call_later(seconds, self._listen, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        wait = self._bucket.spend(1, self._clock())
+        if wait:
+            self._rest(listener, wait)
+            return
+        try:
+            client, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptors left, for now
+            self._rest(listener, _RETRY_SECONDS)
+            return
+        client.setblocking(False)
+        user = _user_of(client)
+        if len(self._clients) >= MAX_CLIENTS or self._users[user] >= MAX_CLIENTS_PER_USER:
+            client.close()
+            return
+        self._users[user] += 1
+        task = asyncio.get_running_loop().create_task(self._serve(client))
+        self._clients.add(task)
+        task.add_done_callback(lambda done: self._served(done, client, user))
+
+    def _served(self, task: asyncio.Task[None], client: socket.socket, user: int) -> None:
+        client.close()
+        self._clients.discard(task)
+        self._users[user] -= 1
+        if not self._users[user]:
+            del self._users[user]
+
+    # ---------------------------------------------------------------- answering one
+
+    async def _serve(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CLIENT_SECONDS):
+                await loop.sock_sendall(client, self._answer(await _read_head(client)))
+        except (TimeoutError, OSError):
+            return
+
+    def _answer(self, head: bytes) -> bytes:
+        """The whole answer to a request that begins so."""
+        match head.split(b"\r\n", 1)[0].decode("latin-1").split(" "):
+            case ["GET", path, _] if path in self._calls:
+                return _response(HTTPStatus.OK, self._body(path))
+            case [_, _, version] if version.startswith("HTTP/1."):
+                error = AdminError(
+                    "not_permitted",
+                    f"this socket answers only GET {' and GET '.join(self._calls)}",
+                    "use the admin socket, as root or as a member of its group",
+                )
+            case _:
+                error = AdminError("bad_request", "this is no request of HTTP/1.1", "send one")
+        return _response(HTTPStatus(error.status), msgspec.json.encode(error.body()))
+
+    def _body(self, path: str) -> bytes:
+        now = self._clock()
+        made, body = self._made.get(path, (-FRESH_SECONDS, b""))
+        if not body or now - made >= FRESH_SECONDS:
+            body = msgspec.json.encode(self._calls[path]())
+            self._made[path] = now, body
+        return body
+
+
+def public_status(status: schema.Status) -> schema.Status:
+    """What of a status is for everybody: no peer's key, and not where this node can be reached."""
+    return msgspec.structs.replace(status, parent=None, listeners=[], reduced=True)
+
+
+async def _read_head(client: socket.socket) -> bytes:
+    """What comes up to the empty line, or to the limit or the end."""
+    loop = asyncio.get_running_loop()
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < MAX_REQUEST:
+        piece = await loop.sock_recv(client, MAX_REQUEST)
+        if not piece:
+            break
+        head += piece
+    return head
+
+
+def _response(status: HTTPStatus, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nServer: pineconed\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body) + 1}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body + b"\n"
+
+
+def _user_of(client: socket.socket) -> int:
+    """The number of the user at the other end (unix(7), SO_PEERCRED)."""
+    _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(user)
