@@ -13,6 +13,7 @@ from pineconed.admin.client import ClientError, NoDaemonError, NotPermittedError
 from pineconed.cli.echoing import UnansweredError
 from pineconed.cli.output import OutputError
 from pineconed.cli.units import printable
+from pineconed.cli.waiting import NotInTimeError
 
 PROGRAM = "pineconectl"
 
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     ROUTE_FAILS = 5
     SESSION_FAILS = 6
     PEER_FAILS = 7
+    NOT_IN_TIME = 8
 
 
 _PING_FAILURES: dict[schema.PingFailure, ExitCode] = {
@@ -52,14 +54,20 @@ def _client_failure(error: Exception) -> tuple[ExitCode, str] | None:
     code = ExitCode.REFUSED
     if isinstance(error, NoDaemonError):
         code = ExitCode.NO_DAEMON
-    elif isinstance(error, NotPermittedError):
+    elif isinstance(error, NotPermittedError) or _is_forbidden(error):
         code = ExitCode.NOT_PERMITTED
+    elif isinstance(error, NotInTimeError):
+        code = ExitCode.NOT_IN_TIME
     elif isinstance(error, UnansweredError):
         code = _PING_FAILURES[error.failed]
     if isinstance(error, RefusedError) and error.code == "bad_config":
         lines = [*str(error).splitlines(), error.remedy]
         return code, "\n".join(printable(f"{PROGRAM}: {line}") for line in lines)
     return code, _line(str(error), error.remedy)
+
+
+def _is_forbidden(error: ClientError) -> bool:
+    return isinstance(error, RefusedError) and error.code == "not_permitted"
 
 
 def _usage_remedy(error: click.ClickException) -> str:

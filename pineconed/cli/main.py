@@ -13,6 +13,7 @@ from pineconed.cli.commands_look import discovery, peers, snake, status, tree
 from pineconed.cli.commands_make import completion, genpassword
 from pineconed.cli.commands_name import address, routes, version
 from pineconed.cli.commands_session import ping, sessions
+from pineconed.cli.commands_wait import wait
 from pineconed.cli.explained import ExplainedGroup
 from pineconed.cli.failures import PROGRAM, ExitCode, failure_of
 from pineconed.cli.settings import Settings, common_options
@@ -30,12 +31,12 @@ from pineconed.cli.settings import Settings, common_options
     ),
     sections={
         "See what is": (status, peers, discovery, sessions, tree, snake),
-        "Find out": (ping, routes, address, version),
+        "Find out": (ping, wait, routes, address, version),
         "Change": (add_peer, remove_peer, reload, log_level),
         "Make": (genpassword, completion),
     },
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no daemon answers, 4 not permitted; "
-    "of ping also 5 the route fails, 6 the session, 7 the peer.",
+    "of ping also 5 the route fails, 6 the session, 7 the peer; of wait 8 not in time.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @common_options(environment=True)

@@ -38,6 +38,7 @@ COMMANDS = {
     "sessions": [],
     "ping": [CHILD_KEY.hex(), "-c", "1"],
     "snake": [],
+    "wait": ["--timeout", "0"],
     "routes": [CHILD_KEY.hex()],
     "address": [CHILD_KEY.hex()],
     "version": [],

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each failure: its exit code, and one line that names the remedy."""
 
+import grp
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -80,17 +82,39 @@ def test_no_daemon(pineconectl: Pineconectl, tmp_path: Path) -> None:
     check(pineconectl("peers", "--socket", str(missing)), 3, f"no daemon answers at {missing}")
 
 
-@pytest.mark.root
-def test_not_permitted(pineconectl: Pineconectl, socket_path: Path) -> None:
+def refused_to_a_stranger(pineconectl: Pineconectl, path: Path) -> Result:
     """As another user, who may not open the socket; all that is to be imported has been before."""
     assert pineconectl("status").code == 0
-    socket_path.chmod(0o600)
     os.seteuid(65534)
     try:
-        result = pineconectl("status")
+        return pineconectl("peers", "--socket", str(path))
     finally:
         os.seteuid(0)
-    check(result, 4, "run as root or as a member of the socket's group")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("mode", "remedy"),
+    [
+        (0o660, "or as a member of the group man: 'sudo adduser $USER man', then log in anew"),
+        (0o600, "; run as root"),
+    ],
+)
+def test_not_permitted(pineconectl: Pineconectl, mode: int, remedy: str) -> None:
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as listener:
+        Path(name).chmod(0o755)
+        path = Path(name, "admin.sock")
+        listener.bind(str(path))
+        listener.listen()
+        os.chown(path, 0, grp.getgrnam("man").gr_gid)
+        path.chmod(mode)
+        check(refused_to_a_stranger(pineconectl, path), 4, remedy)
+
+
+@pytest.mark.root
+def test_not_permitted_to_look_into_the_directory(pineconectl: Pineconectl, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    check(refused_to_a_stranger(pineconectl, tmp_path / "admin.sock"), 4, "; run as root")
 
 
 def test_an_answer_that_is_not_understood(pineconectl: Pineconectl, tmp_path: Path) -> None:
