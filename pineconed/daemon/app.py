@@ -25,8 +25,10 @@ from ipaddress import IPv6Address
 import structlog
 
 from pineconed import __version__
-from pineconed.admin.errors import AdminSocketError, ReloadError
+from pineconed.admin.errors import ReloadError
+from pineconed.admin.handlers import AdminBackend
 from pineconed.admin.identifier import parse_identifier
+from pineconed.daemon.admin_sockets import claim_sockets, open_sockets
 from pineconed.daemon.config import Config
 from pineconed.daemon.config_load import Loaded
 from pineconed.daemon.driver import Driver
@@ -35,25 +37,27 @@ from pineconed.daemon.event_log import EventLog
 from pineconed.daemon.identity import open_key
 from pineconed.daemon.inbound import Inbound, Reception
 from pineconed.daemon.lan import Lan
-from pineconed.daemon.lock import claim_socket, lock_key
+from pineconed.daemon.lock import lock_key
 from pineconed.daemon.log_limiter import LogLimiter
 from pineconed.daemon.logs import LogLevels, write_line
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.daemon.reload import Parts, Reloader
 from pineconed.daemon.roaming import Roaming
 from pineconed.daemon.roster import Roster
+from pineconed.daemon.service import ServiceReport
 from pineconed.daemon.settings import accept_limits, admission, dial_settings
 from pineconed.daemon.sleep import read_clocks
 from pineconed.daemon.time_source import read_now
 from pineconed.discovery.watcher import InterfaceWatcher
 from pineconed.node import Node
+from pineconed.node.snapshots import NodeStatus
 from pineconed.overlay.address import address_of
 from pineconed.overlay.session.identity import Ed25519Identity
 from pineconed.overlay.session.party import FEATURE_UDP, Offer, Party, Timing
 from pineconed.router.peer import LinkOptions
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.transport.connect import Connector
-from pineconed.transport.dialer import Dialer
+from pineconed.transport.dialer import Dialer, DialState
 from pineconed.transport.gate import GAVE_WAY, AcceptGate
 from pineconed.transport.stream import Stream
 from pineconed.transport.uri import parse_listen_uri
@@ -165,6 +169,7 @@ class Daemon:
         self._keep_up(node, dialer, roaming)
         self._announce(node)
         self._notifier.ready()
+        self._report(node, dialer)
         self._accept_reloads(reloader)
         await self._tell_inbound()
 
@@ -177,8 +182,7 @@ class Daemon:
             _log.warning("the key file cannot be locked here; never run two daemons with it")
         if key.created:
             _log.info("made a new key", file=str(config.node.key_file))
-        if config.admin.enabled:
-            self._parts.callback(claim_socket(config.admin.socket).release)
+        claim_sockets(config.admin, self._parts)
         return key.seed
 
     def _make_node(self, seed: bytes, signer: Ed25519Signer, features: int) -> Node:
@@ -271,9 +275,6 @@ class Daemon:
         return roaming
 
     async def _open_admin(self, node: Node, driver: Driver, parts: Parts, reloader: Reloader) -> None:
-        from pineconed.admin.handlers import AdminBackend  # noqa: PLC0415
-        from pineconed.admin.server import AdminServer  # noqa: PLC0415 (aiohttp: 0.3 s and 30 MB)
-
         backend = AdminBackend(
             node,
             driver,
@@ -287,13 +288,7 @@ class Daemon:
             lan=parts.lan.discovery,
             reload=reloader.reload,
         )
-        admin = self._config.admin
-        server = AdminServer(backend, admin.socket, admin.mode_bits, admin.group_name)
-        try:
-            await server.start()
-        except AdminSocketError as error:
-            raise StartError(f"{error}; {error.remedy}") from error
-        self._parts.push_async_callback(server.close)
+        await open_sockets(self._config.admin, backend, self._parts)
 
     # ---------------------------------------------------------------- while it runs
 
@@ -327,6 +322,16 @@ class Daemon:
         self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self._keep_up, node, dialer, roaming)
 
     # ---------------------------------------------------------------- telling the operator
+
+    def _report(self, node: Node, dialer: Dialer) -> None:
+        def look() -> tuple[NodeStatus, int]:
+            return node.status(read_now()), sum(
+                1 for peer in dialer.peers() if peer.state is not DialState.UP
+            )
+
+        report = ServiceReport(self._notifier, look)
+        self._parts.callback(report.close)
+        report.start()
 
     def _listening(self) -> list[str]:
         return self._inbound.listening() if self._inbound is not None else []

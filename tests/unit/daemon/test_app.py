@@ -46,12 +46,16 @@ class Notes(ServiceNotifier):
     def __init__(self) -> None:
         super().__init__({})
         self.told: list[str] = []
+        self.status_lines: list[str] = []
 
     def ready(self) -> None:
         self.told.append("ready")
 
     def stopping(self) -> None:
         self.told.append("stopping")
+
+    def status(self, text: str) -> None:
+        self.status_lines.append(text)
 
 
 class FakeTun:
@@ -116,9 +120,11 @@ def live(
     loaded: Loaded,
     act: Callable[[Daemon], Coroutine[Any, Any, object]] | None = None,
     loops: Loops = asyncio.new_event_loop,
+    seen: list[str] | None = None,
 ) -> list[str]:
-    """Run a daemon; once it is ready do `act`, then stop it. What systemd was told."""
+    """Run a daemon; once it is ready do `act`, then stop it. What systemd was told, its status in `seen`."""
     notes = Notes()
+    notes.status_lines = notes.status_lines if seen is None else seen
 
     async def whole_life() -> None:
         daemon = Daemon(loaded, LogLevels("info"), notes, lambda: loaded)
@@ -161,6 +167,39 @@ def test_it_opens_tells_lives_and_closes(config: Loaded, lines: Lines, loops: Lo
     assert banner["address"].startswith("fd")
     assert len(banner["key"]) == 64
     assert lines[-1]["event"] == "pineconed has stopped"
+
+
+def test_everybody_may_ask_the_status_socket(config: Loaded, tmp_path: Path) -> None:
+    async def look(_: Daemon) -> None:
+        status = decode(await ask(tmp_path / "status", "/v1/status"), Status)
+        assert (status.reduced, status.listeners) == (True, [])
+        assert (tmp_path / "status").stat().st_mode & 0o777 == 0o666
+
+    live(changed(config, admin={"status_socket": str(tmp_path / "status")}), look)
+    assert not list(tmp_path.glob("status*"))
+
+
+def test_without_an_admin_socket_there_is_no_status_socket(config: Loaded, tmp_path: Path) -> None:
+    async def look(_: Daemon) -> None:
+        assert not (tmp_path / "status").exists()
+
+    live(changed(config, admin={"enabled": False, "status_socket": str(tmp_path / "status")}), look)
+
+
+def test_a_status_socket_of_another_daemon_is_named(config: Loaded, tmp_path: Path) -> None:
+    path = tmp_path / "status"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(StartError, match=r"uses the status socket .*admin\.status_socket"):
+            live(changed(config, admin={"status_socket": str(path)}))
+
+
+def test_systemd_hears_how_the_node_is(config: Loaded) -> None:
+    seen: list[str] = []
+    live(config, seen=seen)
+    [line] = seen
+    assert line.startswith("no peers, root this node; this node is fd")
 
 
 def test_a_node_that_nobody_can_meet_is_told_so(config: Loaded, lines: Lines) -> None:

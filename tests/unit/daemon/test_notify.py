@@ -2,6 +2,7 @@
 """What systemd is told, where there is systemd."""
 
 import importlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -62,3 +63,26 @@ def test_a_missing_library_is_told_and_the_daemon_goes_on(monkeypatch: pytest.Mo
     [line] = lines
     assert line["log_level"] == "warning"
     assert "pineconed[systemd]" in line["remedy"]
+
+
+def test_systemd_hears_that_the_loop_runs_and_how_the_node_is(manager: socket.socket) -> None:
+    pytest.importorskip("systemd.daemon")
+    notifier = ServiceNotifier({"NOTIFY_SOCKET": "set"})
+    notifier.alive()
+    notifier.status("3 peers")
+    assert [manager.recv(100), manager.recv(100)] == [b"WATCHDOG=1", b"STATUS=3 peers"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "20000000"}, 20.0),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_told_by_the_environment(environment: dict[str, str], seconds: float | None) -> None:
+    assert ServiceNotifier({"NOTIFY_SOCKET": "set", **environment}).watchdog_seconds == seconds
