@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `pineconectl completion` prints does in the shells what it should."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pineconed.cli.main import pineconectl as group
+from tests.tools import require_tool
 from tests.unit.cli.conftest import Pineconectl
 from tests.unit.cli.process import environment
 
@@ -30,8 +30,7 @@ def folder(tmp_path: Path, pineconectl: Pineconectl) -> Path:
 
 def in_shell(folder: Path, *argv: str) -> list[str]:
     """The lines that a shell prints, with our program first in its path."""
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"{argv[0]} is not installed")
+    require_tool(argv[0])
     variables = environment("/nowhere")
     variables["PATH"] = f"{folder}:{variables['PATH']}"
     done = subprocess.run(
