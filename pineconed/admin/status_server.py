@@ -11,7 +11,7 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,10 @@ class StatusServer:
     """
 
     def __init__(self, backend: AdminBackend, path: Path, clock: Callable[[], float]) -> None:
-        self._calls: dict[str, Callable[[], Any]] = {
-            "/v1/status": lambda: public_status(backend.status(requests.NoParameters())),
-            "/v1/version": lambda: backend.version(requests.NoParameters()),
+        self._backend = backend
+        self._calls: dict[str, Callable[[], Awaitable[Any]]] = {
+            "/v1/status": self._status,
+            "/v1/version": self._version,
         }
         self._path = path
         self._clock = clock
@@ -126,15 +127,21 @@ class StatusServer:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CLIENT_SECONDS):
-                await loop.sock_sendall(client, self._answer(await _read_head(client)))
+                await loop.sock_sendall(client, await self._answer(await _read_head(client)))
         except (TimeoutError, OSError):
             return
 
-    def _answer(self, head: bytes) -> bytes:
+    async def _status(self) -> schema.Status:
+        return public_status(await self._backend.status(requests.NoParameters()))
+
+    async def _version(self) -> schema.Version:
+        return self._backend.version(requests.NoParameters())
+
+    async def _answer(self, head: bytes) -> bytes:
         """The whole answer to a request that begins so."""
         match head.split(b"\r\n", 1)[0].decode("latin-1").split(" "):
             case ["GET", path, _] if path in self._calls:
-                return _response(HTTPStatus.OK, self._body(path))
+                return _response(HTTPStatus.OK, await self._body(path))
             case [_, _, version] if version.startswith("HTTP/1."):
                 error = AdminError(
                     "not_permitted",
@@ -145,11 +152,11 @@ class StatusServer:
                 error = AdminError("bad_request", "this is no request of HTTP/1.1", "send one")
         return _response(HTTPStatus(error.status), msgspec.json.encode(error.body()))
 
-    def _body(self, path: str) -> bytes:
+    async def _body(self, path: str) -> bytes:
         now = self._clock()
         made, body = self._made.get(path, (-FRESH_SECONDS, b""))
         if not body or now - made >= FRESH_SECONDS:
-            body = msgspec.json.encode(self._calls[path]())
+            body = msgspec.json.encode(await self._calls[path]())
             self._made[path] = now, body
         return body
 

@@ -11,7 +11,7 @@ InboundState = Literal["filtered", "open", "unknown"]
 FRESH_SECONDS = 3.0
 """How long an answer is given again before the next look."""
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 """How long a look may take; it usually takes some milliseconds."""
 
 
@@ -36,7 +36,7 @@ class InboundWatch:
         self._begun = 0.0
 
     async def inbound(self) -> Inbound:
-        """As it is now, or was at most three seconds ago. Never raises, and never takes over two seconds."""
+        """As it is now, or was at most three seconds ago. Never raises, and never takes over a second."""
         now = asyncio.get_running_loop().time()
         if self._looking is None or (self._looking.done() and now - self._begun >= FRESH_SECONDS):
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._look, self._interface))
@@ -45,6 +45,4 @@ class InboundWatch:
             async with asyncio.timeout(LOOK_SECONDS):
                 return await asyncio.shield(self._looking)
         except TimeoutError:
-            return Inbound(
-                "unknown", f"the kernel has not told its firewall rules in {LOOK_SECONDS:g} seconds"
-            )
+            return Inbound("unknown", f"the kernel has not told its firewall rules in {LOOK_SECONDS:g} s")
