@@ -358,7 +358,7 @@ class Daemon:
             "pineconed is ready",
             version=__version__,
             address=str(IPv6Address(node.address)),
-            key=node.public_key.hex(),
+            own_key=node.public_key.hex(),
             listen=",".join(self._listening()) or "none",
             connect=len(config.connect) + len(self._loaded.saved),
             tun=self._tun_name or "none",

@@ -171,7 +171,7 @@ class LogSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["auto", "text", "json"],
         Meta(
             description='"text": one readable line each. "json": one JSON object a line. "auto": text, with '
-            "colours on a terminal and with the journal's priorities under systemd.",
+            "colours on a terminal. In systemd's journal lines have their fields and priorities in any case.",
             extra={"expected": '"auto", "text" or "json"'},
         ),
     ] = "auto"

@@ -44,7 +44,7 @@ class _Link(NamedTuple):
     """A link as its lines show it. `peer` is the name under which the limiter counts."""
 
     peer: str
-    fields: dict[str, str]
+    fields: dict[str, Any]
 
 
 _UNKNOWN = _Link("(unknown)", {})
@@ -137,10 +137,11 @@ class EventLog:
         """Log one event of the node, if it is worth a line."""
         match event:
             case LinkUp(link, port, public_key):
-                self._link_line("debug", "handshake done", link, port=port, key=public_key.hex())
-            case LinkAnnounced(link, port, public_key):
+                self._name(link, port, public_key)
+                self._link_line("debug", "handshake done", link)
+            case LinkAnnounced(link):
                 self._announced.add(link)
-                self._link_line("info", "peering up", link, _ENDS_BURST, port=port, key=public_key.hex())
+                self._link_line("info", "peering up", link, _ENDS_BURST)
             case CloseLink(link, _, True):
                 self._at_fault.add(link)
             case LinkDown():
@@ -185,16 +186,21 @@ class EventLog:
         """One line for a peering that ends, after which nothing of it is remembered."""
         fields: dict[str, Any] = {"reason": event.reason}
         text = _FAILED
-        if event.public_key is not None and event.port is not None:
+        if event.public_key is not None:
             text = "peering down"
             if event.link not in self._announced:
                 text, fields = "peering did not come up", {"reason": after_handshake(event.reason)}
-            fields |= {"port": event.port, "key": event.public_key.hex()}
         level: Level = "warning" if event.link in self._at_fault else "info"
         self._link_line(level, text, event.link, _ENDS_BURST, **fields)
         self._at_fault.discard(event.link)
         self._announced.discard(event.link)
         self._links.pop(event.link, None)
+
+    def _name(self, link: int, port: int, public_key: bytes) -> None:
+        """All further lines about a link tell whose it is."""
+        known = self._links.get(link, _UNKNOWN)
+        fields = {**known.fields, "port": port, "key": public_key.hex()}
+        self._links[link] = known._replace(fields=fields)
 
     def _dial_failed(self, row: DialSnapshot) -> None:
         if row.uri in self._connected:  # it did connect, and the end of that peering was logged

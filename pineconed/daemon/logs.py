@@ -1,30 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the daemon writes to its standard error, and how.
 
-One line per event: readable text with key=value fields, or one JSON object. Under systemd each line begins
-with its priority (`<6>`), which the journal takes off again. Values are escaped, because some of them come
+One line per event: readable text with key=value fields, or one JSON object. Under systemd they go to the
+journal with all their fields; without systemd's library each line begins with its priority (`<6>`), which
+the journal takes off again. Values are escaped, because some of them come
 from other nodes: no value can fake a line or steer a terminal. When nobody reads, lines are lost and counted.
 """
 
 import logging
 import os
 import select
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import structlog
 
 from pineconed.daemon.config import LogLevel as Level
 from pineconed.daemon.config import LogSection
+from pineconed.daemon.journal import PRIORITIES, EventDict, Fields, Processor, find_journal
 
 _NUMBERS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_PRIORITIES: Mapping[str, int] = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 _PIECE = 1024
 """Characters written at once: at most 4,096 bytes, which a pipe takes without a wait if it takes any."""
-
-EventDict = MutableMapping[str, Any]
-Processor = Callable[[Any, str, Any], Any]
 
 
 class LogLevels:
@@ -112,17 +110,20 @@ def set_up_logs(section: LogSection, stream: TextIO, environment: Mapping[str, s
     """Send everything that is logged, also by libraries, to `stream` in the form that `section` asks for."""
     levels = LogLevels(section.level)
     in_journal = is_journal(stream, environment)
+    journal = find_journal() if in_journal else None
     lossy = LossyStream(stream)
-    steps: list[Processor] = [levels, structlog.processors.add_log_level, lossy]
+    steps: list[Processor] = [levels, structlog.processors.add_log_level, journal or lossy]
     if section.format == "json" or not in_journal:
         steps.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
-    steps += _json_steps() if section.format == "json" else _text_steps(section, stream, environment)
-    if in_journal:
-        steps.append(_with_priority)
+    render = _json_steps() if section.format == "json" else _text_steps(section, stream, environment)
+    if journal is not None:
+        steps.append(Fields(render))
+    else:
+        steps += [*render, _with_priority] if in_journal else render
     structlog.configure(
         processors=steps,
         wrapper_class=structlog.make_filtering_bound_logger(0),
-        logger_factory=structlog.WriteLoggerFactory(lossy),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(lossy) if journal is None else lambda *_: journal,  # type: ignore[arg-type]
     )
     logging.basicConfig(handlers=[_LibraryLines()], level=logging.WARNING, force=True)
     return levels
@@ -175,7 +176,7 @@ def _with_priority(_: Any, method: str, line: str) -> str:
 
 def priority(level: str) -> str:
     """What a line of this level begins with for the journal."""
-    return f"<{_PRIORITIES.get(level, 2)}>"
+    return f"<{PRIORITIES.get(level, 2)}>"
 
 
 class _LibraryLines(logging.Handler):

@@ -165,7 +165,7 @@ def test_it_opens_tells_lives_and_closes(config: Loaded, lines: Lines, loops: Lo
     assert banner["tun"] == "none"
     assert banner["listen"].startswith("tcp://127.0.0.1:")
     assert banner["address"].startswith("fd")
-    assert len(banner["key"]) == 64
+    assert len(banner["own_key"]) == 64
     assert lines[-1]["event"] == "pineconed has stopped"
 
 

@@ -134,6 +134,14 @@ def test_bad_frames_are_told_once_per_cause(desk: Desk) -> None:
     assert [line[2]["cause"] for line in desk.told()] == ["unknown type", "bad signature"]
 
 
+def test_bad_frames_name_the_peer_that_sent_them(desk: Desk) -> None:
+    desk.come_in(1)
+    desk.log.handle_event(LinkUp(1, 3, KEY))
+    desk.log.handle_event(PeerMisbehaved(1, "unknown type", "type 9"))
+    [(_, event, fields)] = [line for line in desk.told() if line[0] == "warning"]
+    assert (event, fields["key"], fields["port"]) == ("bad frame dropped", KEY.hex(), 3)
+
+
 def test_refused_connections_are_told_once_per_source_and_limit(desk: Desk) -> None:
     for _ in range(10):
         desk.log.refused("half_open", "192.0.2.0")
