@@ -34,7 +34,7 @@ from pineconed.daemon.config_load import Loaded
 from pineconed.daemon.driver import Driver
 from pineconed.daemon.errors import StartError
 from pineconed.daemon.event_log import EventLog
-from pineconed.daemon.identity import open_key
+from pineconed.daemon.identity import find_credential, open_credential, open_key
 from pineconed.daemon.inbound import Inbound, Reception
 from pineconed.daemon.lan import Lan
 from pineconed.daemon.lock import lock_key
@@ -176,12 +176,14 @@ class Daemon:
     def _open_key(self) -> bytes:
         """The node's seed, which from here on no other daemon on this host uses."""
         config = self._config
-        key = open_key(config.node.key_file)
+        credential = find_credential(os.environ)
+        path = credential or config.node.key_file
+        key = open_credential(path) if credential else open_key(path)
         self._parts.callback(os.close, key.descriptor)
-        if not lock_key(key.descriptor, config.node.key_file):
+        if not lock_key(key.descriptor, path):
             _log.warning("the key file cannot be locked here; never run two daemons with it")
-        if key.created:
-            _log.info("made a new key", file=str(config.node.key_file))
+        if key.created or credential:
+            _log.info("made a new key" if key.created else "the key is systemd's credential", file=str(path))
         claim_sockets(config.admin, self._parts)
         return key.seed
 

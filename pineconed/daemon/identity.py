@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's private key in its file: one line, the 32-byte Ed25519 seed as 64 hexadecimal digits.
+"""The node's private key in its file, or handed over by systemd as a credential of the name `node.key`.
+
+One line, the 32-byte Ed25519 seed as 64 hexadecimal digits.
 
 Whoever has the seed is the node, so a file that others can read is refused, as is one that somebody else
 could have put there. A new file appears under its name only when it is complete and on the disk.
@@ -11,13 +13,16 @@ import pwd
 import re
 import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from pineconed.daemon.errors import StartError
 
 SEED_LENGTH = 32
+CREDENTIAL = "node.key"
 _FORM = re.compile(rb"\s*([0-9A-Fa-f]{64})\s*")
+_SEE_UNIT = "see LoadCredential= in 'systemctl cat pineconed', and the file that it names"
 _MAX_FILE = 1024  # bytes; a key file has 65
 
 
@@ -46,6 +51,42 @@ def open_key(path: Path) -> NodeKey:
     try:
         _check_owner(os.fstat(descriptor), path)
         return NodeKey(_parse(os.read(descriptor, _MAX_FILE), path), descriptor, created)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def find_credential(environment: Mapping[str, str]) -> Path | None:
+    """The key that systemd hands over (LoadCredential= in systemd.exec(5)); None if it does not."""
+    directory = environment.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
+    path = Path(directory, CREDENTIAL)
+    return path if path.exists() else None
+
+
+def open_credential(path: Path) -> NodeKey:
+    """Read the key that systemd hands over; it is never written. StartError when there is none in it.
+
+    systemd itself sees to it that only the service can read it, by an access list that looks as if the
+    group could.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise StartError(f"cannot read the credential {path}: {error.strerror}; {_SEE_UNIT}") from error
+    try:
+        status = os.fstat(descriptor)
+        form = _FORM.fullmatch(os.read(descriptor, _MAX_FILE)) if stat.S_ISREG(status.st_mode) else None
+        if form is None:
+            raise StartError(
+                f"the credential {path} does not hold one line of 64 hexadecimal digits; {_SEE_UNIT}"
+            )
+        if status.st_mode & stat.S_IRWXO:
+            raise StartError(
+                f"the credential {path} is open to every user, so the key may be known; {_SEE_UNIT}"
+            )
+        return NodeKey(bytes.fromhex(form[1].decode()), descriptor, created=False)
     except BaseException:
         os.close(descriptor)
         raise

@@ -169,6 +169,22 @@ def test_it_opens_tells_lives_and_closes(config: Loaded, lines: Lines, loops: Lo
     assert lines[-1]["event"] == "pineconed has stopped"
 
 
+def test_a_credential_goes_before_the_key_file_and_none_is_made(
+    config: Loaded, lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    (directory / "node.key").write_text("57" * 32)
+    (directory / "node.key").chmod(0o400)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(directory))
+    live(config)
+    assert not (tmp_path / "key").exists()
+    [line] = lines_of(lines, "the key is systemd's credential")
+    assert line["file"] == str(directory / "node.key")
+    [banner] = lines_of(lines, "pineconed is ready")
+    assert banner["own_key"] == Ed25519Signer(bytes([0x57]) * 32).public_key.hex()
+
+
 def test_everybody_may_ask_the_status_socket(config: Loaded, tmp_path: Path) -> None:
     async def look(_: Daemon) -> None:
         status = decode(await ask(tmp_path / "status", "/v1/status"), Status)

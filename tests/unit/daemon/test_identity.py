@@ -10,7 +10,15 @@ import pytest
 
 from pineconed.daemon import identity
 from pineconed.daemon.errors import StartError
-from pineconed.daemon.identity import NodeKey, key_line, new_seed, open_key, write_key
+from pineconed.daemon.identity import (
+    NodeKey,
+    find_credential,
+    key_line,
+    new_seed,
+    open_credential,
+    open_key,
+    write_key,
+)
 
 SEED = bytes(range(32))
 
@@ -166,3 +174,50 @@ def test_a_full_disk_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(StartError, match="No space left"):
         open_key(path)
     assert list(path.parent.iterdir()) == []
+
+
+# ---------------------------------------------------------------- a credential of systemd
+
+
+def credential(tmp_path: Path, text: str = key_line(SEED), mode: int = 0o440) -> Path:
+    """A file such as systemd makes: the mode shows the mask of its access list."""
+    path = tmp_path / "node.key"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_credential_is_the_key(tmp_path: Path, opened: list[NodeKey]) -> None:
+    path = credential(tmp_path)
+    assert find_credential({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == path
+    opened.append(open_credential(path))
+    assert (opened[0].seed, opened[0].created) == (SEED, False)
+
+
+def test_without_a_credential_of_this_name_the_key_file_counts(tmp_path: Path) -> None:
+    assert find_credential({}) is None
+    assert find_credential({"CREDENTIALS_DIRECTORY": ""}) is None
+    assert find_credential({"CREDENTIALS_DIRECTORY": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "complaint"),
+    [
+        ("", 0o400, "does not hold one line of 64 hexadecimal digits"),
+        (SEED.hex()[1:], 0o400, "does not hold one line of 64 hexadecimal digits"),
+        (SEED.hex(), 0o444, "is open to every user"),
+    ],
+)
+def test_a_wrong_credential_is_told_with_its_setting(
+    tmp_path: Path, text: str, mode: int, complaint: str
+) -> None:
+    with pytest.raises(StartError, match=f"the credential .*{complaint}.*LoadCredential="):
+        open_credential(credential(tmp_path, text, mode))
+
+
+def test_a_credential_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="cannot read the credential"):
+        open_credential(tmp_path / "node.key")
+    (tmp_path / "node.key").mkdir()
+    with pytest.raises(StartError, match="does not hold one line"):
+        open_credential(tmp_path / "node.key")
