@@ -62,7 +62,13 @@ def find_credential(environment: Mapping[str, str]) -> Path | None:
     if not directory:
         return None
     path = Path(directory, CREDENTIAL)
-    return path if path.exists() else None
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        pass  # whoever opens it tells what is wrong
+    return path
 
 
 def open_credential(path: Path) -> NodeKey:

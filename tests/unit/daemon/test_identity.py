@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The key file: made once and completely, read only if nobody else can."""
 
+import errno
 import os
 import pwd
 from collections.abc import Iterator
@@ -213,6 +214,16 @@ def test_a_wrong_credential_is_told_with_its_setting(
 ) -> None:
     with pytest.raises(StartError, match=f"the credential .*{complaint}.*LoadCredential="):
         open_credential(credential(tmp_path, text, mode))
+
+
+def test_a_credential_that_cannot_be_looked_at_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert find_credential({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == tmp_path / "node.key"
 
 
 def test_a_credential_that_cannot_be_read_is_told(tmp_path: Path) -> None:
