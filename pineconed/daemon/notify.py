@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells systemd how the daemon is (sd_notify(3)), if it runs us and its Python library is installed."""
+"""Tells systemd how the daemon is (sd_notify(3)), if it runs us."""
 
 import importlib
 import os
+import socket
 import time
-from collections.abc import Mapping
-from types import ModuleType
-
-import structlog
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 
 class ServiceNotifier:
-    """Speaks to systemd by its library (the extra `pineconed[systemd]`); says nothing anywhere else.
+    """Speaks to systemd, by its library where that is installed; says nothing anywhere else.
 
     `watchdog_seconds` is how long systemd waits for `alive` before it takes the daemon for stuck; None when
     it does not wait for it.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._library: ModuleType | None = None
+        self._send: Callable[[str], object] | None = None
         self.watchdog_seconds: float | None = None
         if "NOTIFY_SOCKET" in environment:
-            self._library = _find_library()
+            self._send = _find_sender(environment["NOTIFY_SOCKET"])
             self.watchdog_seconds = _watchdog_seconds(environment)
 
     def ready(self) -> None:
@@ -46,8 +45,8 @@ class ServiceNotifier:
         self._notify("STOPPING=1")
 
     def _notify(self, state: str) -> None:
-        if self._library is not None:
-            self._library.notify(state)
+        if self._send is not None:
+            self._send(state)
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
@@ -58,12 +57,22 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
     return int(wanted) / 1e6
 
 
-def _find_library() -> ModuleType | None:
+def _find_sender(address: str) -> Callable[[str], object]:
+    """The library's function, or what does the same where the extra `pineconed[systemd]` is not installed."""
     try:
-        return importlib.import_module("systemd.daemon")
+        notify: Callable[[str], object] = importlib.import_module("systemd.daemon").notify
     except ImportError:
-        structlog.get_logger().warning(
-            "systemd waits to be told that the daemon is ready, but its Python library is missing",
-            remedy="install pineconed[systemd], or set Type=exec and WatchdogSec=0 in the unit",
-        )
-        return None
+        return _plain_sender(address)
+    return notify
+
+
+def _plain_sender(address: str) -> Callable[[str], object]:
+    """Sends states to the socket with this address, in which @ stands for the abstract ones' first byte."""
+    place = f"\0{address[1:]}" if address.startswith("@") else address
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def send(state: str) -> None:
+        with suppress(OSError):
+            channel.sendto(state.encode(), place)
+
+    return send

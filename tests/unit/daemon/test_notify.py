@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from pineconed.daemon.notify import ServiceNotifier
 
@@ -53,16 +52,23 @@ def test_without_systemd_nothing_is_said_nor_loaded(
         manager.recv(100)
 
 
-def test_a_missing_library_is_told_and_the_daemon_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the channel lives as long as the process
+@pytest.mark.parametrize("abstract", [False, True])
+def test_without_the_library_systemd_hears_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, abstract: bool
+) -> None:
     def fail(_: str) -> None:
         raise ImportError
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with capture_logs() as lines:
-        ServiceNotifier({"NOTIFY_SOCKET": "set"}).ready()
-    [line] = lines
-    assert line["log_level"] == "warning"
-    assert "pineconed[systemd]" in line["remedy"]
+    address = f"@pineconed-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waiting:
+        waiting.bind(address.replace("@", "\0", 1) if abstract else address)
+        notifier = ServiceNotifier({"NOTIFY_SOCKET": address})
+        notifier.ready()
+        notifier.status("3 peers")
+        assert [waiting.recv(100), waiting.recv(100)] == [b"READY=1", b"STATUS=3 peers"]
+    notifier.stopping()  # nobody is there, which ends nothing
 
 
 def test_systemd_hears_that_the_loop_runs_and_how_the_node_is(manager: socket.socket) -> None:
