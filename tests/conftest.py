@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test shares: when a test may be skipped, and how random tests are run.
 
-A test that needs root carries the marker `root` or `netns` and is skipped, with the reason, for anybody
-else. A test against the reference implementation carries the marker `reference` and skips itself when the
+A test that needs root carries the marker `root`, `netns` or `system` and is skipped, with the reason, for
+anybody else. A test against the reference implementation carries the marker `reference` and skips itself when the
 environment does not name its binaries. Under `CI=true` no other skip is accepted: such a test fails.
 """
 
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs root when we are not."""
     needs_root = pytest.mark.skip(reason="needs root")
     for item in items:
-        if os.geteuid() != 0 and (item.get_closest_marker("root") or item.get_closest_marker("netns")):
+        if os.geteuid() != 0 and any(item.get_closest_marker(name) for name in ("root", "netns", "system")):
             item.add_marker(needs_root)
 
 

@@ -20,7 +20,7 @@ LISTEN = 'listen = ["tcp://[::]:4444"]\n'
 
 @dataclass(frozen=True)
 class Packages:
-    """The package that this tree builds, the same under a higher version, and the folder that machines see."""
+    """The package that this tree builds, the same under a higher version, and the folder with both."""
 
     folder: Path
     this: Path
@@ -91,7 +91,7 @@ def pair(root: Path, packages: Packages, tmp_path_factory: pytest.TempPathFactor
 
 
 def configure(machine: Machine, text: str) -> None:
-    """Put settings in front of those that the package wrote; LAN discovery stays off, so that the cable is a cable."""
+    """Put settings in front of those that the package wrote; peerings come about by them alone."""
     path = machine.path("/etc/pineconed/pineconed.toml")
     quiet = path.read_text().replace("[multicast]\n", "[multicast]\nenabled = false\n")
     path.write_text(text + quiet)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machines with a systemd of their own, booted for a test by systemd-nspawn and gone after it.
 
-A `Machine` is a Debian root in memory with its own processes, network, control groups and devices, which commands
-enter by nsenter. Every wait has an end. When the test process dies, the kernel ends the machine with it.
+A `Machine` is a Debian root in memory with its own processes, network, control groups and devices, which
+commands enter by nsenter. Every wait has an end. When the test process dies, the kernel ends the
+machine with it.
 """
 
 import contextlib
@@ -42,7 +43,9 @@ class Machine:
         try:
             self.init = self._find_init()
             states = ("running", "degraded")
-            wait_until(lambda: self.attempt("systemctl", "is-system-running")[1].strip() in states, 60, self.tell)
+            wait_until(
+                lambda: self.attempt("systemctl", "is-system-running")[1].strip() in states, 60, self.tell
+            )
         except BaseException:
             self.close()
             raise
@@ -95,10 +98,17 @@ class Machine:
         return Path(f"/proc/{self.init}/root") / name.lstrip("/")
 
     def install(self, package: Path) -> str:
-        """Install a package that lies in the shared folder, as an administrator does who is not there to answer."""
+        """Install a package from the shared folder, with nobody there to answer questions."""
         shared = f"/srv/shared/{package.name}"
         return self.run(
-            "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--quiet", shared, timeout=120.0
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "install",
+            "--yes",
+            "--quiet",
+            shared,
+            timeout=120.0,
         )
 
     def properties(self, unit: str, *names: str) -> dict[str, str]:
@@ -145,9 +155,24 @@ class Machine:
 
 
 def link(a: Machine, b: Machine, network: str) -> tuple[str, str]:
-    """Join two machines by a cable; `network` is the start of an IPv4 network such as 10.9.0. Returns both addresses."""
+    """Join two machines by a cable; `network` is such as 10.9.0. Returns the address of each."""
     device = f"c{next(_numbers)}"
-    run(["ip", "link", "add", device, "netns", str(a.init), "type", "veth", "peer", device, "netns", str(b.init)])
+    run(
+        [
+            "ip",
+            "link",
+            "add",
+            device,
+            "netns",
+            str(a.init),
+            "type",
+            "veth",
+            "peer",
+            device,
+            "netns",
+            str(b.init),
+        ]
+    )
     addresses = (f"{network}.1", f"{network}.2")
     for machine, address in zip((a, b), addresses, strict=True):
         machine.run("ip", "address", "add", f"{address}/24", "dev", device)
@@ -171,5 +196,9 @@ def remove_groups(name: str) -> None:
 
 def listing(machine: Machine) -> set[str]:
     """Names of all files that are kept when a machine is switched off."""
-    found = machine.run("find", "/", "-xdev", "-not", "-path", "/srv/*", "-not", "-path", "/var/log/journal/*")
-    return {line for line in found.splitlines() if not re.match(r"/(proc|sys|dev|run|tmp|var/tmp)(/|$)", line)}
+    found = machine.run(
+        "find", "/", "-xdev", "-not", "-path", "/srv/*", "-not", "-path", "/var/log/journal/*"
+    )
+    return {
+        line for line in found.splitlines() if not re.match(r"/(proc|sys|dev|run|tmp|var/tmp)(/|$)", line)
+    }

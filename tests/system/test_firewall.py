@@ -29,11 +29,11 @@ def test_a_stranger_reaches_no_port_but_those_that_are_listed(pair: Pair) -> Non
     serve(pair.near)
     serve(pair.far)
     assert all(reaches(pair.far, near, port) for port in PORTS), "all are open before"
-    assert pair.near.status()["inbound"] == "open"
+    assert pair.near.status()["inbound"]["state"] == "open"
 
     pair.near.run("systemctl", "enable", "--now", "pineconed-firewall")
     assert not any(reaches(pair.far, near, port) for port in PORTS)
-    assert pair.near.status()["inbound"] == "filtered"
+    assert pair.near.status()["inbound"]["state"] == "filtered"
     assert pair.far.pings(near), "ping comes in"
     assert pair.near.pings(far)
     assert all(reaches(pair.near, far, port) for port in PORTS), "answers come in"

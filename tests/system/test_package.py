@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Debian package on a booted machine: installation, upgrade, removal, purge; and what lintian says of it."""
+"""The Debian package on a booted machine: installation, upgrade, removal, purge; and lintian."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ CONFIG = "/etc/pineconed/pineconed.toml"
 KEY = "/var/lib/pineconed/node.key"
 
 
-def test_lintian_finds_no_mistake(packages: Packages) -> None:
+def test_lintian_finds_nothing_wrong(packages: Packages) -> None:
     assert shutil.which("lintian"), "lintian is missing"
     print(f"size of the package: {packages.this.stat().st_size / 1e6:.1f} MB")
     run(["lintian", "--allow-root", "--fail-on", "error,warning", str(packages.this)], timeout=120)
