@@ -2,8 +2,8 @@
 """What every test shares: when a test may be skipped, and how random tests are run.
 
 A test that needs root carries the marker `root`, `netns` or `system` and is skipped, with the reason, for
-anybody else. A test against the reference implementation carries the marker `reference` and skips itself when the
-environment does not name its binaries. Under `CI=true` no other skip is accepted: such a test fails.
+anybody else. A test against the reference implementation carries the marker `reference` and skips itself
+when the environment does not name its binaries. Under `CI=true` no other skip is accepted: such a test fails.
 """
 
 import os
