@@ -150,8 +150,10 @@ class Backend(Protocol):
         """Look for advertisements with `SERVICE_UUID` from now on.
 
         `seen` may be called any number of times, also for the same device; a stack that can tell of every
-        advertisement should. Devices that the stack remembers from earlier, and that it does not hear now,
-        are no sightings. A backend pauses and resumes by itself where `read` and `dial` need that.
+        advertisement should. A device in reach has to be reported again at least every 3 s for as long as it
+        advertises: it is only connected if it was seen lately, and since the last try. Devices that the
+        stack remembers from earlier, and that it does not hear now, are no sightings. A backend pauses and
+        resumes by itself where `read` and `dial` need that.
         """
         ...
 
