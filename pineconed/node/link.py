@@ -35,4 +35,11 @@ class Link:
 def candidate(public_key: bytes, options: LinkOptions) -> Candidate:
     """Who is at the other end of a stream, as the rules about peers look at it."""
     dialled = options.direction is Direction.OUTBOUND
-    return Candidate(public_key, options.proven_key, options.allowed_keys, options.configured, dialled)
+    return Candidate(
+        public_key,
+        options.proven_key,
+        options.allowed_keys,
+        options.configured,
+        dialled,
+        options.key_prefix,
+    )

@@ -173,6 +173,10 @@ class Node:
         """Why the node with this key may not become a peer by such a link now; None if it may."""
         return self._admission.objection(candidate(public_key, options), len(self._links.by_port))
 
+    def prefix_objection(self, prefix: bytes) -> str | None:
+        """Why a node that nobody named and whose key begins so may not become a peer; None if it may."""
+        return self._admission.unwelcome_prefix(prefix)
+
     def outbound(self, packets: Sequence[Outgoing], now: Now) -> None:
         """Packets from this host, in order."""
         self._endpoint.outbound(packets, now)

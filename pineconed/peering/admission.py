@@ -11,6 +11,7 @@ class Candidate(NamedTuple):
     proven_key: the key that the transport proved, None when it proves none. allowed_keys: the keys that the
     URI or the listener admits, empty for all. named: the operator configured this peer.
     dialled: this node opened the stream; if the peer is not named, because it was found on the network.
+    key_prefix: what the key has to begin with.
     """
 
     public_key: bytes
@@ -18,6 +19,7 @@ class Candidate(NamedTuple):
     allowed_keys: frozenset[bytes]
     named: bool
     dialled: bool = False
+    key_prefix: bytes = b""
 
 
 class Objection(NamedTuple):
@@ -59,10 +61,22 @@ class Admission:
             return f"the key {key.hex()} is blocked (peering.blocked_keys)"
         if candidate.allowed_keys and key not in candidate.allowed_keys:
             return _unlisted(candidate)
+        if not key.startswith(candidate.key_prefix):
+            claimed = candidate.key_prefix.hex()
+            return f"another node answered: its key {key.hex()} does not begin with {claimed} as it claimed"
         if candidate.named or (candidate.allowed_keys and not candidate.dialled):
             return None
         if self.allowed_keys and key not in self.allowed_keys:
             return f"the key {key.hex()} is not allowed (peering.allowed_keys)"
+        return None
+
+    def unwelcome_prefix(self, prefix: bytes) -> str | None:
+        """Why a node that nobody named may be no peer, if all that is known is how its key begins."""
+        for key in self.blocked_keys:
+            if key.startswith(prefix):
+                return f"the key {key.hex()} is blocked (peering.blocked_keys)"
+        if self.allowed_keys and not any(key.startswith(prefix) for key in self.allowed_keys):
+            return f"no key that begins with {prefix.hex()} is allowed (peering.allowed_keys)"
         return None
 
 

@@ -33,7 +33,8 @@ class LinkOptions:
     `zone` is the free string of protocol section 2 and never leaves the node; `configured` marks
     peers that the operator named, for which ports are kept free. `proven_key` is the key that the transport
     itself proved (protocol section 10). Unless empty, `allowed_keys` are the only ones that may be at the
-    other end. `spent` are the seconds that the transport took of the time for the handshake.
+    other end; its key has to begin with `key_prefix`. `spent` are the seconds that the transport took of the
+    time for the handshake.
     """
 
     peer_type: PeerType
@@ -43,6 +44,7 @@ class LinkOptions:
     configured: bool = False
     proven_key: bytes | None = None
     allowed_keys: frozenset[bytes] = frozenset()
+    key_prefix: bytes = b""
     spent: float = 0.0
 
 

@@ -17,6 +17,11 @@ def found(key: bytes, announced: bytes) -> Candidate:
     return Candidate(key, None, frozenset({announced}), named=False, dialled=True)
 
 
+def claimed(key: bytes, prefix: bytes) -> Candidate:
+    """The node with this key answered where one had said by Bluetooth that its key begins so."""
+    return Candidate(key, None, frozenset(), named=False, dialled=True, key_prefix=prefix)
+
+
 @pytest.mark.parametrize(
     ("rules", "who", "words"),
     [
@@ -35,6 +40,10 @@ def found(key: bytes, announced: bytes) -> Candidate:
         (Admission(), found(ONE, TWO), "another node answered: its key 0101"),
         (Admission(allowed_keys=frozenset({ONE})), found(ONE, ONE), None),
         (Admission(allowed_keys=frozenset({TWO})), found(ONE, ONE), "not allowed (peering.allowed_keys)"),
+        (Admission(), claimed(ONE, ONE[:18]), None),
+        (Admission(), claimed(ONE, TWO[:18]), f"its key {ONE.hex()} does not begin with {TWO[:18].hex()}"),
+        (Admission(blocked_keys=frozenset({ONE})), claimed(ONE, ONE[:18]), "is blocked"),
+        (Admission(allowed_keys=frozenset({TWO})), claimed(ONE, ONE[:18]), "not allowed (peering.allowed"),
         (Admission(), candidate(ONE, proven=ONE), None),
         (Admission(), candidate(ONE, proven=TWO), "but TLS proved another"),
     ],
@@ -47,6 +56,23 @@ def test_keys(rules: Admission, who: Candidate, words: str | None) -> None:
         assert objection is not None
         assert words in objection.text
         assert not objection.full
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        (Admission(), None),
+        (Admission(allowed_keys=frozenset({ONE, TWO})), None),
+        (Admission(allowed_keys=frozenset({TWO})), "no key that begins with 0101"),
+        (Admission(blocked_keys=frozenset({ONE})), f"the key {ONE.hex()} is blocked"),
+        (Admission(blocked_keys=frozenset({TWO})), None),
+    ],
+)
+def test_the_beginning_of_a_key_tells_whether_its_owner_is_worth_a_dial(
+    rules: Admission, words: str | None
+) -> None:
+    reason = rules.unwelcome_prefix(ONE[:18])
+    assert (words in reason) if words and reason else reason is words
 
 
 def test_beyond_the_most_peers_only_configured_ones_are_taken() -> None:
