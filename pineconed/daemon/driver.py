@@ -51,9 +51,6 @@ BUFFER_SIZE = 1024 * 1024
 READ_BUDGET = 256 * 1024
 """Bytes taken from one descriptor in one turn."""
 
-PULL = 16 * 1024
-"""Bytes taken from a link's queue for one send; a single longer frame is taken whole."""
-
 TIMER_SLACK = 0.001
 """Seconds added to a deadline, because the loop's timers round to milliseconds and must not fire early."""
 
@@ -307,7 +304,7 @@ class Driver:
                 self._wait_for_room(link)
                 return
             try:
-                buffers = take(link.number, PULL, now)
+                buffers = take(link.number, link.pull, now)
             except Exception as fault:  # noqa: BLE001  (logged; ends this link)
                 self._failed.append((link, self.faults.note(fault)))
                 return

@@ -6,23 +6,29 @@ from collections.abc import Iterator, Sequence
 from pineconed.transport.stream import Stream
 from pineconed.wire.buffer import Buffer
 
+PULL = 16 * 1024
+SLOW_PULL = 2 * 1024
+"""Bytes taken from a link's queue for one send, and from that of a slow one, so that what is urgent waits no
+longer than for these; a single longer frame is taken whole."""
+
 JOIN_BELOW = 512
 """Buffers shorter than this on average are joined: measured, one copy costs less than an iovec for each."""
 
 
 class StreamLink:
-    """A link with its stream.
+    """A link with its stream. `pull` is how much is taken for one send, in bytes.
 
     `unread` and `unsent` are what is left for a later turn. `blocked` says that nothing more is to be taken
     for the link now, `watched` that the loop tells when its socket is writable.
     """
 
-    __slots__ = ("blocked", "fd", "number", "stream", "unread", "unsent", "watched")
+    __slots__ = ("blocked", "fd", "number", "pull", "stream", "unread", "unsent", "watched")
 
     def __init__(self, number: int, stream: Stream) -> None:
         self.number = number
         self.stream = stream
         self.fd = stream.fileno()
+        self.pull = SLOW_PULL if stream.kind == "ble" else PULL
         self.unread: memoryview | None = None
         self.unsent: list[Buffer] = []
         self.blocked = False

@@ -186,7 +186,8 @@ class Forwarder:
             return _Route(version, NEVER, LOCAL, None, 0, source, None)
         if fields.destination:
             port = next_hop_tree(self._table, fields.destination, from_port)
-            if port:
+            port = self._table.faster.get(port or LOCAL, port)
+            if port and port != from_port:
                 return _Route(version, NEVER, port, None, self._flow(fields), None, None)
             if port == LOCAL and key == self._own_prefix:
                 return _Route(version, NEVER, LOCAL, None, 0, source, None)
@@ -211,6 +212,7 @@ class Forwarder:
     ) -> _Route:
         version = self._table.version
         port, watermark_key, sequence, until = hop
+        port = self._table.faster.get(port or LOCAL, port)
         if port == from_port:
             cause = DropCause.SENT_BACK
         elif is_worse((watermark_key, sequence), fields.watermark):
@@ -278,9 +280,11 @@ class Forwarder:
         if coords and key != self._own_key and len(destination) - 2 <= MAX_DESTINATION_COORDS:
             port = next_hop_tree(table, coords, LOCAL)
             if port:
+                port = table.faster.get(port, port)
                 fields = b"".join((destination, table.encoded_coords, key, self._own_key))
                 return _Template(table.version, NEVER, port, fields)
         hop, watermark_key, sequence, until = find_snake_hop(table, key, False, FULL, now)
+        hop = table.faster.get(hop or LOCAL, hop)
         own = _Fields((), table.encoded_coords, key, self._own_key, FULL)
         return _Template(table.version, until, hop or LOCAL, own.encode(watermark_key, sequence))
 

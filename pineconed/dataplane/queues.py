@@ -5,9 +5,9 @@ Keepalives and tree announcements always go first. Bootstraps and broadcasts get
 while traffic waits, so that a flood of valid ones does not starve it, and everything when none does. Traffic
 waits in a fair queue (`scheduler`).
 
-Nothing ever waits for room: when the traffic of a peering exceeds 1 MiB, the oldest frame of the longest flow
-of its longest ingress is dropped; when all queues together exceed 16 MiB, the fullest is relieved, so that
-peers which stopped reading take nothing from the others.
+Nothing ever waits for room: when the traffic of a peering exceeds 1 MiB (128 KiB by Bluetooth), the oldest
+frame of the longest flow of its longest ingress is dropped; when all queues together exceed 16 MiB, the
+fullest is relieved, so that peers which stopped reading take nothing from the others.
 """
 
 from collections import deque
@@ -17,6 +17,9 @@ from pineconed.dataplane.scheduler import QUANTUM, FairQueue, Frame, Ingress
 from pineconed.wire.buffer import Buffer
 
 PEERING_LIMIT = 1 << 20
+SLOW_PEERING_LIMIT = 128 << 10
+"""Bytes of traffic that wait for one peering, and for one by Bluetooth: two frames of the greatest length."""
+
 TOTAL_LIMIT = 16 << 20
 PROTOCOL_LIMIT = 512 << 10
 RELIEF = 64 << 10
@@ -72,14 +75,23 @@ class PeerQueue(FairQueue):
         "_budget",
         "_counters",
         "_lead",
+        "_limit",
         "_ready",
         "_routine",
         "port",
         "protocol_size",
     )
 
-    def __init__(self, port: int, budget: QueueBudget, counters: Counters, ready: set[int]) -> None:
+    def __init__(
+        self,
+        port: int,
+        budget: QueueBudget,
+        counters: Counters,
+        ready: set[int],
+        limit: int = PEERING_LIMIT,
+    ) -> None:
         super().__init__()
+        self._limit = limit
         self.port = port
         self.protocol_size = 0
         self._budget = budget
@@ -168,7 +180,7 @@ class PeerQueue(FairQueue):
         budget.used += size
         if self.traffic_size == size:
             self._ready.add(self.port)
-        while self.traffic_size > PEERING_LIMIT:
+        while self.traffic_size > self._limit:
             self._drop_traffic(DropCause.QUEUE_FULL)
         if budget.used > budget.limit:
             budget.relieve()
@@ -259,14 +271,16 @@ class Queues:
         self._budget = budget or QueueBudget()
         self._ready: set[int] = set()
 
-    def add(self, port: int) -> PeerQueue:
+    def add(self, port: int, limit: int = PEERING_LIMIT) -> PeerQueue:
         """An empty queue for the peering that took `port`; what is counted of the port begins anew.
+
+        `limit`: bytes of traffic that may wait.
 
         ValueError if the port has a queue.
         """
         if self.by_port[port] is not None:
             raise ValueError(f"port {port} has a queue already")
-        queue = self.by_port[port] = PeerQueue(port, self._budget, self.counters, self._ready)
+        queue = self.by_port[port] = PeerQueue(port, self._budget, self.counters, self._ready, limit)
         self._budget.join(queue)
         self.counters.reset_port(port)
         return queue

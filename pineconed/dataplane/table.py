@@ -24,6 +24,9 @@ ENTRY_SLACK = 64
 PACKED_PORT = array("Q").itemsize
 """Bytes of one port in packed coords."""
 
+SLOW_TYPE = 4
+"""The peer type from which on a peering (Bluetooth) takes no traffic while its node has a better one."""
+
 
 class PeerAnnouncement(NamedTuple):
     """The part of a peer's last tree announcement that forwarding needs.
@@ -73,7 +76,7 @@ class ForwardingTable:
         self.encoded_coords = encode_coords(())
         self.parent: int | None = None
         self.is_stale = True
-        """Whether the next four have to be renewed by `rebuild` before a look-up reads them."""
+        """Whether the next five have to be renewed by `rebuild` before a look-up reads them."""
         self.live_parent = 0
         """The parent's port if it is live, else 0."""
         self.peers: dict[int, PeerRow] = {}
@@ -83,6 +86,8 @@ class ForwardingTable:
         """Ports of the peers with an announcement by the peer's own key, ascending, live or not."""
         self.nearest: dict[bytes, int] = {}
         """What steps 5 and 7 choose for the own key of a live peer with an announcement."""
+        self.faster: dict[int, int] = {}
+        """For slow peerings the port of the best other peering to the same node, where there is one."""
         self.tree_keys: list[bytes] = []
         self.offers: dict[bytes, int] = {}
         """By tree key the ports of the live peers whose announcement names it, as a bit mask."""
@@ -162,6 +167,18 @@ class ForwardingTable:
             live = [port for port in ports if self.peers[port].live]
             if live:
                 self.nearest[key] = self.prefer_direct(key, live[-1])
+        self.faster = {port: best for port in self.peers if (best := self._faster_than(port)) != port}
+
+    def _faster_than(self, port: int) -> int:
+        slow = self.peers[port]
+        if slow.peer_type < SLOW_TYPE:
+            return port
+        best = port
+        for other in self.direct.get(slow.public_key, ()):
+            row = self.peers[other]
+            if row.live and row.peer_type < self.peers[best].peer_type:
+                best = other
+        return best
 
     def prefer_direct(self, key: bytes, port: int) -> int:
         """Step 7: the port to use instead of `port` where the best key is that of a direct peer."""

@@ -19,7 +19,7 @@ from typing import cast
 
 from pineconed.clock import Now
 from pineconed.dataplane.forward import Forwarder, SendResult
-from pineconed.dataplane.queues import Queues
+from pineconed.dataplane.queues import PEERING_LIMIT, SLOW_PEERING_LIMIT, Queues
 from pineconed.dataplane.table import ForwardingTable
 from pineconed.node.link import Link, candidate
 from pineconed.node.links import MIN_FRAMES_A_TURN, LinkTable
@@ -45,7 +45,7 @@ from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
 from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
 from pineconed.router.events import CloseLink, Event, LinkAnnounced, LinkDown, LinkUp, PeerMisbehaved
-from pineconed.router.peer import LinkOptions
+from pineconed.router.peer import LinkOptions, PeerType
 from pineconed.router.ports import PortAllocator
 from pineconed.router.router import Router
 from pineconed.router.snake import BootstrapVerdict
@@ -63,6 +63,9 @@ from pineconed.wire.frame import (
     decode_frame,
 )
 from pineconed.wire.keys import KEY_PREFIX_LENGTH
+
+_QUEUE_LIMITS = {PeerType.BLUETOOTH: SLOW_PEERING_LIMIT}
+"""Bytes of traffic that may wait for a peering, by its type, if not `PEERING_LIMIT`."""
 
 _OWN_KEY = "the peer has this node's own key: it is this node, or another with a copy of the key file"
 
@@ -337,7 +340,7 @@ class Node:
             return None
         link.port = port
         self._links.by_port[port] = link
-        self._queues.add(port)
+        self._queues.add(port, _QUEUE_LIMITS.get(link.options.peer_type, PEERING_LIMIT))
         self._events.append(LinkUp(link.number, port, public_key))
         self._router.add_peer(port, public_key, link.options.peer_type, now)
         self._links.arm(link)

@@ -184,10 +184,12 @@ def route_snapshot(parts: Parts, destination_key: bytes, now: float) -> RouteSna
         )
     destination_key, coords = _proved(parts, destination_key, now)
     if coords and (port := next_hop_tree(parts.table, coords, LOCAL)):
+        port = parts.table.faster.get(port, port)
         next_key = parts.router.peers[port].public_key
         why = _why_tree(coords, destination_key, next_key)
         return RouteSnapshot(destination_key, "tree", port, next_key, FULL, why)
     port, key, sequence = next_hop_snake(parts.table, destination_key, False, FULL, now)
+    port = parts.table.faster.get(port or LOCAL, port)
     watermark = Watermark(key, sequence)
     if not port or not acceptable(port, LOCAL, watermark, FULL):
         return RouteSnapshot(destination_key, "none", None, None, FULL, _why_none(parts))

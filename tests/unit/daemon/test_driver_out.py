@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from pineconed.daemon import stream_link
-from pineconed.daemon.driver import PULL
+from pineconed.daemon.stream_link import PULL
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import EchoAnswered, OverlayEvent
 from pineconed.router.events import LinkDown
