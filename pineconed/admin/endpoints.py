@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from pineconed.admin import requests, schema
+from pineconed.admin import requests, schema, schema_ble
 from pineconed.admin.handlers import AdminBackend
 
 RequestT = TypeVar("RequestT", bound=Struct)
@@ -139,6 +139,15 @@ ENDPOINTS: tuple[Endpoint[Any, Any], ...] = (
         requests.NoParameters,
         schema.Discovery,
         AdminBackend.discovery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/ble",
+        "getBle",
+        "Bluetooth: the adapter, what it does, and the devices that were seen",
+        requests.NoParameters,
+        schema_ble.Ble,
+        AdminBackend.ble,
     ),
     Endpoint(
         "POST",

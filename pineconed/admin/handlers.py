@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import UNSET
 
-from pineconed.admin import requests, schema
+from pineconed.admin import requests, schema, schema_ble
 from pineconed.admin.errors import AdminError, ReloadError, SaveError
 from pineconed.admin.identifier import (
     ADDRESS_BYTE,
@@ -30,6 +30,7 @@ from pineconed.admin.rows import (
     source_name,
     tree_row,
 )
+from pineconed.admin.rows_ble import ble_row
 from pineconed.admin.sources import (
     DialFacts,
     DriverSource,
@@ -40,6 +41,7 @@ from pineconed.admin.sources import (
     PeerList,
     Reload,
 )
+from pineconed.admin.sources_ble import BleSource
 from pineconed.clock import Now
 from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.overlay.snapshots import SessionPage
@@ -70,6 +72,7 @@ class AdminBackend:
         inbound: LookAtInbound | None,
         listeners: Callable[[], Sequence[str]],
         lan: LanSource,
+        ble: BleSource,
         reload: Reload,
     ) -> None:
         self._node = node
@@ -82,6 +85,7 @@ class AdminBackend:
         self._inbound = inbound
         self._listeners = listeners
         self._lan = lan
+        self._ble = ble
         self._reload = reload
         self._rates = RateMeter()
         self._pinger = Pinger(node, driver, clock)
@@ -196,6 +200,10 @@ class AdminBackend:
         self._log_levels.set_level(body.level)
         return schema.LogLevel(self._log_levels.level)
 
+    def ble(self, _: requests.NoParameters) -> schema_ble.Ble:
+        """Bluetooth."""
+        return ble_row(self._ble)
+
     async def reload(self, _: requests.NoParameters) -> schema.Reloaded:
         """Apply what has changed in the configuration."""
         try:
@@ -285,7 +293,8 @@ class AdminBackend:
         for row in self._node.peerings(now):
             links.add(row.link)
             rates = self._rates.rates(row.link, _sample(row, now))
-            yield peering_row(row, dials.get(row.link), self._driver.stream_of(row.link), rates)
+            stream, radio = self._driver.stream_of(row.link), self._ble.radio(row.link)
+            yield peering_row(row, dials.get(row.link), stream, rates, radio)
         for dial in self._roster.peers():
             if dial.link not in links:
                 yield down_row(dial)

@@ -7,11 +7,17 @@ from typing import cast
 from pineconed.admin import schema
 from pineconed.admin.identifier import address_text
 from pineconed.admin.sources import DialFacts, LanSource, StreamFacts
+from pineconed.admin.sources_ble import RadioFacts
 from pineconed.node.snapshots import PeeringSnapshot
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.router.peer import PeerType
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
 from pineconed.wire.root import Root
+
+_FOUND_BY: dict[PeerType, schema.PeerSource] = {
+    PeerType.MULTICAST: "multicast",
+    PeerType.BLUETOOTH: "bluetooth",
+}
 
 
 def root_row(root: Root) -> schema.Root:
@@ -23,7 +29,7 @@ def source_name(dial: DialFacts | None, peering: PeeringSnapshot | None = None) 
     """Where a peer comes from, None for one that came by itself."""
     if dial is not None:
         return cast(schema.PeerSource, dial.source)
-    return "multicast" if peering is not None and peering.peer_type is PeerType.MULTICAST else None
+    return _FOUND_BY.get(peering.peer_type) if peering is not None else None
 
 
 def _hex(key: bytes | None) -> str | None:
@@ -39,8 +45,9 @@ def peering_row(
     dial: DialFacts | None,
     stream: StreamFacts | None,
     rates: tuple[float, float] | None,
+    radio: RadioFacts | None = None,
 ) -> schema.Peer:
-    """A link of the node, with what its configured peer, its stream and its rates add, if there are any."""
+    """A link of the node, with what its configured peer, stream, rates and radio add, if there are any."""
     key = peering.public_key
     return schema.Peer(
         port=peering.port,
@@ -77,6 +84,10 @@ def peering_row(
         last_error=dial.last_error if dial else None,
         attempts=dial.attempts if dial else None,
         next_try_seconds=None,
+        rssi_dbm=radio.rssi if radio else None,
+        psm=radio.psm if radio else None,
+        mtu_in=radio.mtu_in if radio else None,
+        mtu_out=radio.mtu_out if radio else None,
     )
 
 

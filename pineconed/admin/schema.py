@@ -35,7 +35,7 @@ Uri = Annotated[str, Meta(min_length=1, max_length=2000, description="Such as tc
 PeerTypeName = Literal["pipe", "multicast", "bonjour", "remote", "bluetooth"]
 DirectionName = Literal["inbound", "outbound"]
 PeerState = Literal["up", "handshake", "connecting", "waiting"]
-PeerSource = Literal["file", "flag", "saved", "api", "multicast"]
+PeerSource = Literal["file", "flag", "saved", "api", "multicast", "bluetooth"]
 RouteMethod = Literal["local", "tree", "snake", "none"]
 SessionState = Literal["up", "dialling", "failed", "bare"]
 SessionPath = Literal["tree", "snake"]
@@ -123,7 +123,7 @@ class Peer(Struct, frozen=True, kw_only=True):
     uri: Annotated[str, Meta(description="The configured URI, or what is known of an inbound peer's.")]
     remote: Annotated[str | None, Meta(description="Address of the other end of the stream.")]
     direction: Annotated[DirectionName, Meta(description="Which side dialled: inbound means the other did.")]
-    scheme: Annotated[str, Meta(description="What carries the peering: tcp, tls, ws, wss or unix.")]
+    scheme: Annotated[str, Meta(description="What carries the peering: tcp, tls, ws, wss, unix or ble.")]
     proven: Annotated[
         bool,
         Meta(
@@ -138,7 +138,7 @@ class Peer(Struct, frozen=True, kw_only=True):
         PeerSource | None,
         Meta(
             description="Where the peer comes from: the configuration file, a flag in its place, the saved "
-            "peers, this API until the daemon stops, or LAN discovery; null if it came by itself."
+            "peers, this API until the daemon stops, LAN discovery or Bluetooth; null if it came by itself."
         ),
     ]
     uptime_seconds: Annotated[Seconds | None, Meta(description="Since the stream was opened; null if down.")]
@@ -163,6 +163,18 @@ class Peer(Struct, frozen=True, kw_only=True):
     last_error: Annotated[str | None, Meta(description="Why the last try or peering ended, if one did.")]
     attempts: Annotated[Count | None, Meta(description="Tries since it last worked, if configured.")]
     next_try_seconds: Annotated[Seconds | None, Meta(description="Until the next try, if one is due.")]
+    rssi_dbm: Annotated[
+        int | None, Meta(description="Bluetooth: how strongly the device was last received, if it was.")
+    ] = None
+    psm: Annotated[
+        Count | None, Meta(description="Bluetooth: the L2CAP number that the channel was opened to.")
+    ] = None
+    mtu_in: Annotated[
+        Count | None, Meta(description="Bluetooth: bytes that one message to this node may have.")
+    ] = None
+    mtu_out: Annotated[
+        Count | None, Meta(description="Bluetooth: bytes that one message from this node may have.")
+    ] = None
 
 
 class PathStep(Struct, frozen=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`status`, `peers`, `discovery`, `tree`, `snake`: what the node is and knows."""
+"""`status`, `peers`, `discovery`, `ble`, `tree`, `snake`: what the node is and knows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,11 +7,13 @@ from functools import partial
 import click
 
 from pineconed.admin.schema import Discovery, Peer, Snake, Status, Tree
+from pineconed.admin.schema_ble import Ble
 from pineconed.cli.blocks import Block
 from pineconed.cli.explained import ExplainedCommand
 from pineconed.cli.output import on_terminal
 from pineconed.cli.settings import Settings, common_options
 from pineconed.cli.show import fetch_snake, peer_filter, show
+from pineconed.cli.view_ble import ble_blocks
 from pineconed.cli.view_discovery import discovery_blocks
 from pineconed.cli.view_peers import peers_long, peers_plain, peers_terminal
 from pineconed.cli.view_status import status_blocks
@@ -89,6 +91,25 @@ def discovery(settings: Settings) -> None:
     beacons go out and none come in, there is no other node, or something between drops UDP port 60606.
     """
     show(settings, settings.client().get("/v1/discovery"), Discovery, discovery_blocks)
+
+
+@click.command(
+    cls=ExplainedCommand,
+    examples=(
+        "pineconectl ble",
+        "pineconectl ble --json | jq '.sightings[] | select(.fate == \"failed\") | .detail'",
+    ),
+)
+@common_options()
+@click.pass_obj
+def ble(settings: Settings) -> None:
+    """Show Bluetooth: the adapter, what it does, and the devices in reach.
+
+    Listed are devices that advertise as nodes, the strongest signal first. Of two nodes the one whose key is
+    lower dials the other: "has to dial" means that this node waits for it. A device address is no identity;
+    most change every few minutes. Bluetooth is off unless ble.enabled is true in the configuration.
+    """
+    show(settings, settings.client().get("/v1/ble"), Ble, ble_blocks)
 
 
 @click.command(

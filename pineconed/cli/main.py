@@ -9,7 +9,7 @@ import click
 
 from pineconed import __version__
 from pineconed.cli.commands_change import add_peer, log_level, reload, remove_peer
-from pineconed.cli.commands_look import discovery, peers, snake, status, tree
+from pineconed.cli.commands_look import ble, discovery, peers, snake, status, tree
 from pineconed.cli.commands_make import completion, genpassword
 from pineconed.cli.commands_name import address, routes, version
 from pineconed.cli.commands_session import ping, sessions
@@ -30,8 +30,8 @@ from pineconed.cli.settings import Settings, common_options
         "pineconectl peers --json | jq '.[].address'",
     ),
     sections={
-        "See what is": (status, peers, discovery, sessions, tree, snake),
-        "Find out": (ping, wait, routes, address, version),
+            "See what is": (status, peers, discovery, ble, sessions, tree, snake),
+            "Find out": (ping, wait, routes, address, version),
         "Change": (add_peer, remove_peer, reload, log_level),
         "Make": (genpassword, completion),
     },

@@ -167,6 +167,7 @@ def _facts(peer: schema.Peer) -> list[Fact]:
         Fact("uptime_seconds", "up for", _span(peer.uptime_seconds)),
         Fact("idle_seconds", "last heard", _span(peer.idle_seconds, " ago")),
         Fact("rtt_seconds", "round trip", _round_trip(peer)),
+        *_radio_facts(peer),
         *_byte_facts(peer),
         Fact("rx_frames", "frames in", _if_linked(peer, cell(peer.rx_frames, f"{peer.rx_frames:,}"))),
         Fact("tx_frames", "frames out", _if_linked(peer, cell(peer.tx_frames, f"{peer.tx_frames:,}"))),
@@ -177,6 +178,16 @@ def _facts(peer: schema.Peer) -> list[Fact]:
         Fact("attempts", "tries", cell(peer.attempts)),
         Fact("next_try_seconds", "next try", _span(peer.next_try_seconds)),
         Fact("last_error", "last error", cell(peer.last_error)),
+    ]
+
+
+def _radio_facts(peer: schema.Peer) -> list[Fact]:
+    rssi = None if peer.rssi_dbm is None else f"{peer.rssi_dbm} dBm"
+    return [
+        Fact("rssi_dbm", "signal", cell(peer.rssi_dbm, rssi or NONE)),
+        Fact("psm", "PSM", cell(peer.psm, NONE if peer.psm is None else f"{peer.psm:#x}")),
+        Fact("mtu_in", "MTU in", cell(peer.mtu_in)),
+        Fact("mtu_out", "MTU out", cell(peer.mtu_out)),
     ]
 
 

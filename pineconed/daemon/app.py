@@ -7,11 +7,12 @@ node, driver     the protocol core, and what moves its bytes
 listeners        where others reach us
 interfaces       told to LAN discovery and to roaming when they change
 LAN discovery    the nodes on the same network
+Bluetooth        the nodes in reach of the radio
 dialer, roster   the configured peers
 admin server     what pineconectl talks to
 upkeep           once a second: dials that failed, lines left out of the log, whether this host slept
 
-From then on a reload may change the listeners, the peers, LAN discovery, and the rules.
+From then on a reload may change the listeners, the peers, LAN discovery, Bluetooth, and the rules.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from pineconed.admin.errors import ReloadError
 from pineconed.admin.handlers import AdminBackend
 from pineconed.admin.identifier import parse_identifier
 from pineconed.daemon.admin_sockets import claim_sockets, open_sockets
+from pineconed.daemon.ble import Ble
 from pineconed.daemon.config import Config
 from pineconed.daemon.config_load import Loaded
 from pineconed.daemon.driver import Driver
@@ -159,10 +161,13 @@ class Daemon:
             driver.attach_tun(device, self._lose_tun)
         watcher = await self._watch_interfaces()
         lan = await self._open_lan(reception, watcher)
+        ble = await self._open_ble(reception)
         dialer = self._open_dialer(driver, Connector(signer, self._pumps))
         roster = self._fill_roster(dialer, driver)
         roaming = self._roam(driver, dialer, watcher)
-        parts = Parts(driver, reception.gate, inbound, dialer, roster, lan, self._log_levels, self._notifier)
+        parts = Parts(
+            driver, reception.gate, inbound, dialer, roster, lan, ble, self._log_levels, self._notifier
+        )
         reloader = Reloader(self._config, self._read, parts)
         if self._config.admin.enabled:
             await self._open_admin(node, driver, parts, reloader)
@@ -253,6 +258,12 @@ class Daemon:
         await lan.apply(self._config.multicast)
         return lan
 
+    async def _open_ble(self, reception: Reception) -> Ble:
+        ble = Ble(reception)
+        self._parts.push_async_callback(ble.close)
+        await ble.apply(self._config.ble)
+        return ble
+
     def _open_dialer(self, driver: Driver, connector: Connector) -> Dialer:
         def attach(stream: Stream, options: LinkOptions) -> int:
             link = driver.attach(stream, options)
@@ -288,6 +299,7 @@ class Daemon:
             inbound=self._guard.inbound if self._guard is not None else None,
             listeners=self._listening,
             lan=parts.lan.discovery,
+            ble=parts.ble.bluetooth,
             reload=reloader.reload,
         )
         await open_sockets(self._config.admin, backend, self._parts)
@@ -367,7 +379,13 @@ class Daemon:
             admin=str(config.admin.socket) if config.admin.enabled else "none",
             config=str(self._loaded.source or "defaults"),
         )
-        if not (config.listen or config.connect or self._loaded.saved or config.multicast.enabled):
+        if not (
+            config.listen
+            or config.connect
+            or self._loaded.saved
+            or config.multicast.enabled
+            or config.ble.enabled
+        ):
             _log.warning(
                 "this node neither listens nor connects, so it is alone",
                 remedy="name a peer under connect, or add one with pineconectl add-peer",

@@ -35,7 +35,8 @@ class Changes:
 
     log_level: the new one, None when it is the same. admission: who may peer has changed. limits, backoff:
     bounds on inbound connections, waits of the dialler. closed: listeners to close, by the names of their
-    URIs; opened: those to open, also again with other options. multicast: LAN discovery has changed.
+    URIs; opened: those to open, also again with other options. multicast, ble: LAN discovery or Bluetooth has
+    changed.
     at_next_start: settings that have changed and cannot be applied now, as `section.key`.
     """
 
@@ -46,6 +47,7 @@ class Changes:
     closed: tuple[str, ...]
     opened: tuple[PeerUri, ...]
     multicast: bool
+    ble: bool
     at_next_start: tuple[str, ...]
 
 
@@ -60,6 +62,7 @@ def changes(old: Config, new: Config) -> Changes:
         closed=tuple(name for name, uri in before.items() if after.get(name) != uri),
         opened=tuple(uri for name, uri in after.items() if before.get(name) != uri),
         multicast=old.multicast != new.multicast and (old.multicast.enabled or new.multicast.enabled),
+        ble=old.ble != new.ble,
         at_next_start=tuple(
             f"{section}.{key}"
             for section, key in _AT_START

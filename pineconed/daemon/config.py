@@ -320,6 +320,31 @@ class MulticastSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = DEFAULT_EXCLUDE
 
 
+class BleSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bluetooth LE: nodes in reach of each other's radio find each other and peer by themselves."""
+
+    enabled: Annotated[
+        bool,
+        Meta(
+            description="Needs a Bluetooth adapter, the extra packages of pineconed[ble], and bluetoothd "
+            "unless the adapter is one of bumble."
+        ),
+    ] = False
+    adapter: Annotated[
+        str,
+        Meta(
+            pattern=r"^(|hci[0-9]{1,3}|([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|bumble:.+)\Z",
+            description='Which adapter: "hci0" or its address such as "5C:F3:70:00:00:01"; empty for the '
+            'first. "bumble:usb:0" or "bumble:serial:/dev/ttyUSB0" is one that pineconed drives itself, '
+            "without bluetoothd.",
+            examples=["hci0"],
+            extra={"expected": 'such as "hci0", "5C:F3:70:00:00:01" or "bumble:usb:0", or nothing'},
+        ),
+    ] = ""
+    advertise: Annotated[bool, Meta(description="Let other nodes see this one, and connect to it.")] = True
+    scan: Annotated[bool, Meta(description="Look for other nodes, and connect to them.")] = True
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration; `Config()` is what an empty file means."""
 
@@ -347,6 +372,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogSection = LogSection()
     peering: PeeringSection = PeeringSection()
     multicast: MulticastSection = MulticastSection()
+    ble: BleSection = BleSection()
 
     @property
     def saved_peers(self) -> Path:

@@ -27,12 +27,15 @@ from pineconed.router.events import (
     RootChanged,
 )
 from pineconed.router.peer import Direction, LinkOptions
+from pineconed.transport.ble.address import BleAddress
+from pineconed.transport.ble.backend import AdapterReport, AdapterState
 from pineconed.transport.dialer import DialSnapshot, after_handshake
 
 _ENDS_BURST = 5
 """Peerings of one source whose begin and end are told one by one; several hosts may share an address."""
 
 _NETWORK = "(network)"
+_BLUETOOTH = "(bluetooth)"
 _SESSIONS = "(sessions)"
 _FAILED = "handshake failed"
 _DOUBLE = "another node on the network uses this node's key"
@@ -128,6 +131,31 @@ class EventLog:
         """Somebody else sends beacons with this node's own key."""
         remedy = "if another host has a copy of this node's key file, make it a new one with pineconed genkey"
         self._lan_line("warning", _DOUBLE, segment, source=str(source), remedy=remedy)
+
+    def ble_adapter(self, report: AdapterReport) -> None:
+        """The Bluetooth adapter is ready, or no longer."""
+        ready = report.state is AdapterState.READY
+        text = "Bluetooth is on" if ready else "Bluetooth does not work for now"
+        fields: dict[str, Any] = {"adapter": report.name or "default"}
+        if report.address is not None:
+            fields["address"] = report.address
+        if not ready:
+            fields |= {"state": report.state.value, "reason": report.detail}
+        level: Level = "info" if ready else "warning"
+        cause = f"{text} {report.state}"
+        self._limiter.log(level, text, fields, cause=cause, peer=_BLUETOOTH, burst=_ENDS_BURST)
+
+    def ble_failed(self, adapter: str, reason: str) -> None:
+        """The adapter does not do what is wanted; it is tried again."""
+        fields = {"adapter": adapter, "reason": reason}
+        text = "Bluetooth does not do what is wanted"
+        self._limiter.log("warning", text, fields, cause=text, peer=_BLUETOOTH, burst=_ENDS_BURST)
+
+    def ble_step_failed(self, address: BleAddress, reason: str) -> None:
+        """A device that advertises as a node could not be read or dialled."""
+        fields = {"address": str(address), "reason": reason}
+        text = "cannot connect by Bluetooth"
+        self._limiter.log("info", text, fields, cause=text, peer=_BLUETOOTH, burst=_ENDS_BURST)
 
     def _lan_line(self, level: Level, text: str, segment: Segment, **fields: Any) -> None:
         known = {"interface": segment.interface, "address": str(segment.address)}

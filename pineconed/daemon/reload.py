@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from pineconed.admin.errors import ReloadError
+from pineconed.daemon.ble import Ble
 from pineconed.daemon.changes import Changes, changes, in_force
 from pineconed.daemon.config import Config
 from pineconed.daemon.config_load import ConfigError, Loaded
@@ -38,6 +39,7 @@ class Parts:
     dialer: Dialer
     roster: Roster
     lan: Lan
+    ble: Ble
     log_levels: LogLevels
     notifier: ServiceNotifier
 
@@ -90,6 +92,11 @@ class Reloader:
         await self._listen(steps, outcome)
         if steps.multicast:
             await self._discover(config, outcome)
+        if steps.ble:
+            await self._parts.ble.apply(config.ble)
+            outcome.applied.append(
+                f"Bluetooth is {'on, as the file says now' if config.ble.enabled else 'off'}"
+            )
         self._config = in_force(self._config, config, self._parts.inbound.configured())
         return outcome
 
@@ -101,6 +108,7 @@ class Reloader:
             yield f"the log level is {steps.log_level}"
         if steps.admission:
             parts.driver.admit_by(admission(peering))
+            parts.ble.bluetooth.reconsider()
             yield "who may peer has changed"
         if steps.limits:
             parts.gate.limit(accept_limits(peering))

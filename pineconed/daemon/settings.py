@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the `[peering]` section to what the parts of the daemon are given."""
+"""From sections of the configuration to what the parts of the daemon are given."""
 
-from pineconed.daemon.config import PeeringSection
+from pineconed.daemon.config import BleSection, PeeringSection
 from pineconed.peering.admission import Admission
+from pineconed.transport.ble.bluetooth import BleSettings
 from pineconed.transport.dialer import DialSettings
 from pineconed.transport.gate import AcceptLimits
 from pineconed.transport.uri_options import parse_key
@@ -33,3 +34,8 @@ def accept_limits(peering: PeeringSection) -> AcceptLimits:
 def dial_settings(peering: PeeringSection) -> DialSettings:
     """How often peers are dialled."""
     return DialSettings(peering.backoff_min, peering.backoff_max)
+
+
+def ble_settings(ble: BleSection) -> BleSettings:
+    """What Bluetooth is to do; none of the rest counts while it is off."""
+    return BleSettings(True, ble.adapter, ble.advertise, ble.scan) if ble.enabled else BleSettings()

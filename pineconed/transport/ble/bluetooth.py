@@ -71,6 +71,16 @@ class BleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RadioSnapshot:
+    """A channel. `rssi`: dBm as its device was last received, None if unknown; see `Channel` for the rest."""
+
+    rssi: int | None
+    psm: int
+    mtu_in: int | None
+    mtu_out: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class BleSnapshot:
     """Bluetooth at one moment.
 
@@ -114,6 +124,7 @@ class Bluetooth:
         self._wake = asyncio.Event()
         self._psm: int | None = None
         self._error: str | None = None
+        self._channels: dict[int, Channel] = {}
 
     async def apply(self, settings: BleSettings) -> None:
         """Do what the operator wants from now on; may be called again when that changes."""
@@ -182,8 +193,8 @@ class Bluetooth:
         look_at = loop.time()
         while self._backend is not None:
             if loop.time() >= look_at:
-                self._error = None
-                await self._set_up(self._backend)
+                if await self._set_up(self._backend):
+                    self._error = None
                 self._policy.sweep(self._clock())
                 look_at = loop.time() + RETRY
             address = self._policy.next_read(self._clock()) if self._settings.scan else None
@@ -202,35 +213,47 @@ class Bluetooth:
 
     # ---------------------------------------------------------------- being found, and finding
 
-    async def _set_up(self, backend: Backend) -> None:
+    async def _set_up(self, backend: Backend) -> bool:
+        """Do what is wanted and not done; whether all of it is done now."""
         wanted = self._settings
+        steps: list[Awaitable[None]] = []
         if self._psm is None:
-            self._psm = await self._try("listen", backend.listen(self._accept))
-        if wanted.advertise and self._psm is not None and not backend.advertising:
-            value = encode_value(Value(self._psm, self._own_prefix))
-            await self._try("advertise", backend.advertise(value))
-        if not wanted.advertise and backend.advertising:
-            await self._try("stop advertising", backend.stop_advertising())
+            steps.append(self._listen(backend))
         if wanted.scan and not backend.scanning:
-            await self._try("scan", backend.scan(self._see))
+            steps.append(backend.scan(self._see))
         if not wanted.scan and backend.scanning:
-            await self._try("stop scanning", backend.stop_scanning())
+            steps.append(backend.stop_scanning())
+        if wanted.advertise and not backend.advertising:
+            steps.append(self._advertise(backend))
+        if not wanted.advertise and backend.advertising:
+            steps.append(backend.stop_advertising())
+        return all([await self._try(step) for step in steps])
 
-    async def _try(self, what: str, step: Awaitable[T]) -> T | None:
+    async def _listen(self, backend: Backend) -> None:
+        self._psm = await backend.listen(self._accept)
+
+    async def _advertise(self, backend: Backend) -> None:
+        if self._psm is not None:
+            await backend.advertise(encode_value(Value(self._psm, self._own_prefix)))
+
+    async def _try(self, step: Awaitable[None]) -> bool:
         try:
-            async with asyncio.timeout(STEP_LIMIT):
-                return await step
+            await _within(step)
         except TimeoutError:
-            self._fail(f"cannot {what}: nothing happened within {STEP_LIMIT:g} s")
+            self._fail(f"nothing happened within {STEP_LIMIT:g} s")
         except OSError as error:
-            self._fail(f"cannot {what}: {error}")
+            self._fail(str(error))
         except Exception as fault:  # noqa: BLE001  (shown; tried again)
-            self._fail(f"cannot {what}: {_show(fault)}")
-        return None
+            self._fail(_show(fault))
+        else:
+            return True
+        return False
 
     def _fail(self, reason: str) -> None:
-        self._error = reason
-        self._reporter.ble_failed(self._report.name if self._report else "", reason)
+        """Tell once, however often it is tried again."""
+        if reason != self._error:
+            self._error = reason
+            self._reporter.ble_failed(self._report.name if self._report else "", reason)
 
     def _see(self, sighting: Sighting) -> None:
         self._policy.sighted(sighting.address, sighting.rssi, self._clock())
@@ -240,7 +263,12 @@ class Bluetooth:
         if not self._policy.may_accept():
             channel.socket.close()
             return
-        self._policy.accepted(self._linker.attach(channel, None), channel.remote)
+        self._policy.accepted(self._attach(channel, None), channel.remote)
+
+    def _attach(self, channel: Channel, dial: Dial | None) -> int:
+        link = self._linker.attach(channel, dial)
+        self._channels[link] = channel
+        return link
 
     # ---------------------------------------------------------------- one step
 
@@ -260,7 +288,7 @@ class Bluetooth:
         except Exception as fault:  # noqa: BLE001  (shown; the device waits)
             self._give_up(address, _show(fault))
         else:
-            self._policy.dialled(self._linker.attach(channel, dial), dial)
+            self._policy.dialled(self._attach(channel, dial), dial)
 
     def _give_up(self, address: BleAddress, reason: str) -> None:
         self._policy.failed(address, reason, self._clock())
@@ -277,6 +305,7 @@ class Bluetooth:
         elif isinstance(event, CloseLink) and event.remote_fault:
             self._policy.link_at_fault(event.link, event.reason)
         elif isinstance(event, LinkDown):
+            self._channels.pop(event.link, None)
             self._policy.link_down(event.link, event.reason, self._clock())
 
     def _close(self, closings: list[Closing]) -> None:
@@ -295,9 +324,12 @@ class Bluetooth:
         """What became of sightings, reads, dials and channels since the start."""
         return self._policy.counters
 
-    def rssi(self, address: BleAddress) -> int | None:
-        """How strongly a device was last received, in dBm."""
-        return self._policy.rssi(address)
+    def radio(self, link: int) -> RadioSnapshot | None:
+        """What the radio adds to a link, None for those of others."""
+        channel = self._channels.get(link)
+        if channel is None:
+            return None
+        return RadioSnapshot(self._policy.rssi(channel.remote), channel.psm, channel.mtu_in, channel.mtu_out)
 
     def reconsider(self) -> None:
         """Who may peer has changed."""

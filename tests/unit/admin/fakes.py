@@ -23,6 +23,11 @@ from pineconed.overlay.events import EchoAnswered, OverlayEvent
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.router.peer import Direction, PeerType
 from pineconed.router.snapshots import SnakeEntry, SnakeSnapshot, TreePeer, TreeSnapshot
+from pineconed.transport.ble.address import AddressKind, BleAddress
+from pineconed.transport.ble.backend import AdapterReport, AdapterState
+from pineconed.transport.ble.bluetooth import BleSnapshot, RadioSnapshot
+from pineconed.transport.ble.policy import SightingSnapshot
+from pineconed.transport.ble.sightings import Fate
 from pineconed.wire.root import Root
 from pineconed.wire.watermark import FULL
 
@@ -289,6 +294,41 @@ class FakeLan:
 
 
 @dataclass
+class FakeBle:
+    enabled: bool = True
+    counters: dict[str, int] = field(default_factory=lambda: {"dials": 1, "reads": 4, "reads_failed": 0})
+    radios: dict[int, RadioSnapshot] = field(default_factory=dict)
+    now: BleSnapshot = field(
+        default_factory=lambda: BleSnapshot(
+            AdapterReport(AdapterState.READY, "hci0", "5C:F3:70:00:00:01"),
+            advertising=True,
+            scanning=True,
+            psm=0x83,
+            error=None,
+            sightings=(
+                _sighting(1, Fate.PEERED, CHILD_KEY, "", -48),
+                _sighting(2, Fate.AWAITED, SILENT_KEY, "its key is lower, so it has to dial", -61, 12.5),
+                _sighting(3, Fate.FAILED, None, "no answer within 10 s", -90, 31.0),
+                _sighting(4, Fate.NEW, None, "", None),
+            ),
+        )
+    )
+
+    def radio(self, link: int) -> RadioSnapshot | None:
+        return self.radios.get(link)
+
+    def snapshot(self) -> BleSnapshot:
+        return self.now
+
+
+def _sighting(
+    number: int, fate: Fate, key: bytes | None, detail: str, rssi: int | None, wait: float | None = None
+) -> SightingSnapshot:
+    address = BleAddress(f"7A:00:00:00:00:{number:02X}", AddressKind.RANDOM)
+    return SightingSnapshot(address, rssi, key[:18] if key else None, fate, detail, 0.4, wait)
+
+
+@dataclass
 class FakeOutcome:
     applied: list[str] = field(default_factory=lambda: ["dialling tcp://192.0.2.7:4444"])
     failed: list[str] = field(default_factory=list)
@@ -308,6 +348,7 @@ class World:
     tun_name: str | None = "pine0"
     inbound: Inbound = field(default_factory=lambda: Inbound("filtered", "by table inet pineconed"))
     lan: FakeLan = field(default_factory=FakeLan)
+    ble: FakeBle = field(default_factory=FakeBle)
 
     def backend(self) -> AdminBackend:
         """A new backend over the fakes."""
@@ -322,6 +363,7 @@ class World:
             inbound=self.look_at_inbound if self.tun_name is not None else None,
             listeners=lambda: ["tcp://[::]:4444"],
             lan=self.lan,
+            ble=self.ble,
             reload=self.reload,
         )
 

@@ -9,7 +9,10 @@ from pineconed.admin import requests, schema
 from pineconed.admin.errors import AdminError
 from pineconed.admin.handlers import MAX_CONFIGURED_PEERS, AdminBackend
 from pineconed.admin.identifier import address_text
+from pineconed.admin.schema_ble import BleAdapter
 from pineconed.clock import Now
+from pineconed.transport.ble.backend import AdapterReport, AdapterState
+from pineconed.transport.ble.bluetooth import BleSnapshot, RadioSnapshot
 from tests.unit.admin.fakes import (
     CHILD_KEY,
     OWN_KEY,
@@ -266,6 +269,43 @@ def test_discovery_tells_of_every_interface(backend: AdminBackend) -> None:
     ]
     assert discovery.interfaces[1].addresses == ["fe80::1", "192.0.2.1"]
     assert discovery.counters == {"beacons_heard": 6000, "dials": 3, "floods": 0}
+
+
+def test_bluetooth_tells_of_the_adapter_and_every_device(backend: AdminBackend) -> None:
+    ble = backend.ble(requests.NoParameters())
+    assert ble.adapter == BleAdapter(name="hci0", address="5C:F3:70:00:00:01", state="ready", reason=None)
+    assert (ble.advertising, ble.scanning, ble.psm, ble.error) == (True, True, 0x83, None)
+    assert [(row.device[-2:], row.fate, row.detail) for row in ble.sightings] == [
+        ("01", "peered", None),
+        ("02", "awaited", "its key is lower, so it has to dial"),
+        ("03", "failed", "no answer within 10 s"),
+        ("04", "new", None),
+    ]
+    assert ble.sightings[0].key_prefix == CHILD_KEY[:18].hex()
+    assert ble.sightings[0].random
+    assert ble.counters == {"dials": 1, "reads": 4, "reads_failed": 0}
+
+
+def test_bluetooth_without_an_adapter(world: World) -> None:
+    report = AdapterReport(AdapterState.BLOCKED, "hci0", None, "a radio switch keeps it off")
+    world.ble.now = BleSnapshot(report, False, False, None, None, ())
+    ble = world.backend().ble(requests.NoParameters())
+    assert ble.adapter is not None
+    assert (ble.adapter.state, ble.adapter.reason) == ("blocked", "a radio switch keeps it off")
+
+
+def test_bluetooth_that_is_off(world: World) -> None:
+    world.ble.enabled = False
+    world.ble.now = BleSnapshot(None, False, False, None, None, ())
+    ble = world.backend().ble(requests.NoParameters())
+    assert (ble.enabled, ble.adapter, ble.sightings, ble.counters) == (False, None, [], {})
+
+
+def test_a_bluetooth_peer_has_its_radio(world: World) -> None:
+    link = world.node.links[0].link
+    world.ble.radios[link] = RadioSnapshot(-48, 0x83, 2048, 512)
+    row = world.backend().peers(requests.PeersQuery())[0]
+    assert (row.rssi_dbm, row.psm, row.mtu_in, row.mtu_out) == (-48, 0x83, 2048, 512)
 
 
 def test_discovery_that_is_off(world: World) -> None:

@@ -61,6 +61,8 @@ CALLS: list[tuple[str, str, bytes | None, int]] = [
     ("POST", "/v1/reload?x=1", None, 400),
     ("GET", "/v1/discovery", None, 200),
     ("GET", "/v1/discovery?x=1", None, 400),
+    ("GET", "/v1/ble", None, 200),
+    ("GET", "/v1/ble?x=1", None, 400),
     ("GET", "/v1/openapi.json", None, 200),
     ("GET", "/v1/openapi.json?x=1", None, 400),
 ]

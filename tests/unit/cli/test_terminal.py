@@ -12,9 +12,11 @@ from rich.console import Console
 
 from pineconed.admin import requests, schema
 from pineconed.admin.identifier import address_text
+from pineconed.admin.schema_ble import Ble
 from pineconed.cli.blocks import Block, Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
 from pineconed.cli.fitting import GAP, fit
 from pineconed.cli.terminal import terminal_text
+from pineconed.cli.view_ble import ble_blocks
 from pineconed.cli.view_discovery import discovery_blocks
 from pineconed.cli.view_peers import peers_long, peers_terminal
 from pineconed.cli.view_sessions import sessions_long, sessions_terminal
@@ -161,6 +163,18 @@ def drawn(blocks: list[Block], width: int) -> str:
     return "".join(line.rstrip() + "\n" for line in text.splitlines())
 
 
+BLE_OFF = Ble(
+    enabled=False,
+    adapter=None,
+    advertising=False,
+    scanning=False,
+    psm=None,
+    error=None,
+    sightings=[],
+    counters={},
+)
+
+
 def views() -> dict[str, list[Block]]:
     """What the commands draw of the fake world."""
     backend = World().backend()
@@ -176,6 +190,8 @@ def views() -> dict[str, list[Block]]:
         "sessions": sessions_terminal(backend.sessions(requests.SessionsQuery())),
         "sessions-long": sessions_long(backend.sessions(requests.SessionsQuery(limit=3))),
         "discovery": discovery_blocks(backend.discovery(nothing)),
+        "ble": ble_blocks(backend.ble(nothing)),
+        "ble-off": ble_blocks(BLE_OFF),
         "discovery-off": discovery_blocks(schema.Discovery(enabled=False, interfaces=[], counters={})),
         "tree": tree_terminal(backend.tree(nothing)),
         "snake": snake_terminal(backend.snake(requests.SnakeQuery(limit=2))),

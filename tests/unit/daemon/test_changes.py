@@ -12,7 +12,7 @@ from pineconed.daemon.config import Config
 from pineconed.daemon.config_check import section_of
 from pineconed.transport.uri import parse_listen_uri
 
-NONE = Changes(None, False, False, False, (), (), False, ())
+NONE = Changes(None, False, False, False, (), (), False, False, ())
 KEY = "ab" * 32
 
 
