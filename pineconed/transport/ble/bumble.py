@@ -21,7 +21,7 @@ from bumble.transport.common import Transport, TransportSpecError
 
 from pineconed.transport.ble.address import AddressKind, BleAddress
 from pineconed.transport.ble.backend import AdapterReport, AdapterState, BleError, Channel, Sighting
-from pineconed.transport.ble.bumble_channel import ChannelPump, keep_pumping
+from pineconed.transport.ble.bumble_channel import ChannelPump
 from pineconed.transport.ble.value import CHARACTERISTIC_UUID, SERVICE_UUID
 
 RETRY = 2.0
@@ -38,6 +38,9 @@ MTU = 2048
 
 CREDITS = 32
 """Packets that the other side may send before it hears from us: 64 KiB."""
+
+LINGER = 1.0
+"""Seconds that a connection is left for the other node to use, which often comes at the same moment."""
 
 MAX_KNOWN = 1024
 """Addresses that Bumble may remember of its scan."""
@@ -80,6 +83,7 @@ class BumbleBackend:
         self._value: Characteristic[bytes] | None = None
         self._advertised = False
         self._seen: Callable[[Sighting], None] | None = None
+        self._target: BleAddress | None = None
         self._channels: dict[Connection, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -119,8 +123,7 @@ class BumbleBackend:
         except BaseBumbleError as error:
             self._tell(AdapterState.FAILED, f"the controller does not work: {error}")
         else:
-            with contextlib.suppress(Exception):  # whatever ended it, it has ended
-                await transport.source.terminated
+            await asyncio.wait({transport.source.terminated})
             self._forget()
             self._tell(AdapterState.MISSING, "it was unplugged, or its driver ended")
         finally:
@@ -148,7 +151,7 @@ class BumbleBackend:
         with contextlib.suppress(Exception):  # it may be gone
             async with asyncio.timeout(1):
                 if device is not None:
-                    await device.reset()  # the controller ends all of its connections
+                    await _end(device)
         with contextlib.suppress(Exception):
             await transport.close()
 
@@ -252,9 +255,11 @@ class BumbleBackend:
     # ---------------------------------------------------------------- connections
 
     def _on_connection(self, connection: Connection) -> None:
-        """A controller stops to advertise when somebody connects."""
+        """A controller stops to advertise when somebody connects, and may connect when we no longer want."""
         if self._advertised and connection.role is hci.Role.PERIPHERAL and self._device is not None:
             self._spawn(self._on_air(self._device))
+        if connection.role is hci.Role.CENTRAL and _address(connection.peer_address) != self._target:
+            self._disconnect_if_idle(connection)
 
     async def read(self, address: BleAddress) -> bytes:
         """See `Backend`."""
@@ -278,14 +283,26 @@ class BumbleBackend:
         if connection := self._connection_to(address):
             return connection
         await self._pause_scanning()
+        self._target = address
         try:
             with _plain_errors("connect"):
-                return await device.connect(_hci_address(address), timeout=None)
+                return await self._open_connection(device, address)
         except asyncio.CancelledError:
-            self._spawn(device.cancel_connection())  # type: ignore[no-untyped-call]
+            self._spawn(_stop_connecting(device))
             raise
         finally:
+            self._target = None
             self._spawn(self._resume_scanning())
+
+    async def _open_connection(self, device: Device, address: BleAddress) -> Connection:
+        """Bumble takes any connection that comes up meanwhile for the one that it waits for."""
+        connection = await device.connect(_hci_address(address), timeout=None)
+        if connection.role is hci.Role.CENTRAL:
+            return connection
+        await _stop_connecting(device)
+        if found := self._connection_to(address):
+            return found
+        raise BleError("another device connected at the same moment")
 
     def _connection_to(self, address: BleAddress) -> Connection | None:
         for connection in self._ready().connections.values():
@@ -304,21 +321,31 @@ class BumbleBackend:
             raise
 
     async def release(self, address: BleAddress) -> None:
-        """See `Backend`. What the other side opened is left to it."""
+        """See `Backend`. What the other side opened is left to it, and it may be about to use ours."""
         with contextlib.suppress(BleError):
             connection = self._connection_to(address)
             if connection is not None and connection.role is hci.Role.CENTRAL:
-                self._disconnect_if_idle(connection)
+                self._spawn(self._disconnect_later(connection))
+
+    async def _disconnect_later(self, connection: Connection) -> None:
+        await asyncio.sleep(LINGER)
+        self._disconnect_if_idle(connection)
 
     def _hand_over(self, channel: LeCreditBasedChannel) -> Channel:
         connection = channel.connection
         self._channels[connection] = self._channels.get(connection, 0) + 1
         pump = ChannelPump(channel)
-        self._spawn(keep_pumping(pump, channel, lambda: self._channel_ended(connection)))
+        task = self._spawn(pump.run())
+        task.add_done_callback(lambda _: self._channel_ended(pump, channel))
         address = _address(connection.peer_address)
         return Channel(pump.socket, address, channel.psm, 0, channel.mtu, channel.peer_mtu)
 
-    def _channel_ended(self, connection: Connection) -> None:
+    def _channel_ended(self, pump: ChannelPump, channel: LeCreditBasedChannel) -> None:
+        """Also if it was cancelled before it began."""
+        pump.close()
+        if channel.state is channel.State.CONNECTED and self._device is not None:
+            self._spawn(channel.disconnect())
+        connection = channel.connection
         self._channels[connection] -= 1
         if not self._channels[connection]:
             del self._channels[connection]
@@ -330,11 +357,30 @@ class BumbleBackend:
         if known and connection not in self._channels:
             self._spawn(connection.disconnect())
 
-    def _spawn(self, step: Awaitable[Any]) -> None:
+    def _spawn(self, step: Awaitable[Any]) -> asyncio.Task[None]:
         """Do this beside; its failure shows in what comes next."""
         task = asyncio.ensure_future(_quietly(step))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _end(device: Device) -> None:
+    """Leave nothing on the air. A reset alone would end connections without a word to the other side."""
+    if device.is_scanning:
+        await device.stop_scanning()
+    if device.is_advertising:
+        await device.stop_advertising()
+    for connection in list(device.connections.values()):
+        await connection.disconnect()
+    await device.reset()
+
+
+async def _stop_connecting(device: Device) -> None:
+    """Give up what `connect` waits for; it may come all the same, when Bumble wants to know the type."""
+    device.connect_own_address_type = hci.OwnAddressType.RANDOM
+    with contextlib.suppress(BaseBumbleError):
+        await device.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command())
 
 
 async def _quietly(step: Awaitable[Any]) -> None:

@@ -7,9 +7,7 @@ channel whose bytes nobody takes is ended.
 """
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Callable
 
 from bumble.l2cap import LeCreditBasedChannel
 
@@ -27,9 +25,9 @@ MAX_BACKLOG = 256 * 1024
 
 
 class ChannelPump:
-    """One channel: `socket` is for the driver, `run` works until either side ends and leaves nothing.
+    """One channel: `socket` is for the driver, `run` works until either side ends.
 
-    The channel is closed then; who runs this closes the connection below.
+    Who runs this closes it then, and the channel, and the connection below.
     """
 
     def __init__(self, channel: LeCreditBasedChannel) -> None:
@@ -53,7 +51,10 @@ class ChannelPump:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._far.close()
+
+    def close(self) -> None:
+        """Close the far end, so that the driver hears of the end."""
+        self._far.close()
 
     async def _outward(self) -> None:
         loop, channel = asyncio.get_running_loop(), self._channel
@@ -91,21 +92,3 @@ class ChannelPump:
                 data = bytes(self._backlog)
                 self._backlog.clear()
                 await loop.sock_sendall(self._far, data)
-
-
-async def keep_pumping(pump: ChannelPump, channel: LeCreditBasedChannel, ended: Callable[[], None]) -> None:
-    """Run a pump to its end, close the channel, and tell; what goes wrong in that ends it as well."""
-    try:
-        with contextlib.suppress(OSError):
-            await pump.run()
-    finally:
-        if channel.state == channel.State.CONNECTED:
-            closing = asyncio.ensure_future(channel.disconnect())
-            closing.add_done_callback(_ignore_result)
-        ended()
-
-
-def _ignore_result(done: "asyncio.Future[None]") -> None:
-    """The other side may be gone; the connection is closed all the same."""
-    if not done.cancelled():
-        done.exception()

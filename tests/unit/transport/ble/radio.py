@@ -51,7 +51,7 @@ class Radio(LocalLink):
             )
 
     def send_advertising_pdu(self, sender_controller: Controller, packet: Any) -> None:
-        if not self.is_cut:
+        if not self.is_cut and sender_controller in self.controllers:
             super().send_advertising_pdu(sender_controller, packet)
 
     def send_ll_control_pdu(
@@ -72,6 +72,44 @@ class Radio(LocalLink):
         self.is_cut = False
 
 
+class Chip(Controller):
+    """A controller that can stop connecting, and that has one connection to another, as real ones do."""
+
+    def on_hci_le_create_connection_cancel_command(
+        self, _command: hci.HCI_LE_Create_Connection_Cancel_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        if self.pending_le_connection is None:
+            return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+        self._fail_to_connect(hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR)
+        return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+    def create_le_connection(self, peer_address: hci.Address) -> None:
+        other = self.link.find_le_controller(peer_address)
+        was_first = other is not None and self.random_address in other.le_connections
+        if was_first and peer_address not in self.le_connections:
+            return  # both begin at the same moment; that the other was first is heard next
+        if peer_address in self.le_connections:
+            self._fail_to_connect(hci.HCI_ErrorCode.CONNECTION_ALREADY_EXISTS_ERROR)
+        else:
+            super().create_le_connection(peer_address)
+
+    def _fail_to_connect(self, status: int) -> None:
+        self.pending_le_connection = None
+        self.send_hci_packet(
+            hci.HCI_LE_Connection_Complete_Event(
+                status=status,
+                connection_handle=0,
+                role=hci.Role.CENTRAL,
+                peer_address_type=0,
+                peer_address=hci.Address.ANY,
+                connection_interval=0,
+                peripheral_latency=0,
+                supervision_timeout=0,
+                central_clock_accuracy=0,
+            )
+        )
+
+
 class Stick:
     """A controller as something that is plugged in."""
 
@@ -79,7 +117,7 @@ class Stick:
         self._radio = radio
         self.spec = spec
         address = hci.Address(f"00:00:5E:00:53:{number:02X}", hci.Address.PUBLIC_DEVICE_ADDRESS)
-        self.controller = Controller(spec, link=radio, public_address=address)
+        self.controller = Chip(spec, link=radio, public_address=address)
         self.controller.le_acl_data_packet_length = 251
         self.terminated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.sink: Any = None
