@@ -170,3 +170,16 @@ def tree(node: OracleNode, destination: tuple[int, ...], from_port: int) -> int 
             if peer.public_key == best.public_key and better:
                 chosen = port
     return chosen
+
+
+def faster(node: OracleNode, port: int | None) -> int | None:
+    """Section 6, *Slow peerings*: by which port traffic leaves that would leave by this one."""
+    slow = node.peers.get(port) if port else None
+    if slow is None or slow.peer_type < 4:
+        return port
+    others = [
+        (peer.peer_type, other)
+        for other, peer, _ in node.announced(live=True)
+        if peer.public_key == slow.public_key and peer.peer_type < 4
+    ]
+    return min(others)[1] if others else port

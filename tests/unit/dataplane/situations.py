@@ -110,7 +110,7 @@ def peers(draw: st.DrawFn) -> OraclePeer:
     announcement = OracleAnnouncement(root, hops, draw(st.integers(1, 30)))
     announced = draw(st.sampled_from((True, True, True, False)))
     return OraclePeer(
-        public_key, draw(st.integers(2, 3)), draw(st.booleans()), announcement if announced else None
+        public_key, draw(st.integers(2, 4)), draw(st.booleans()), announcement if announced else None
     )
 
 

@@ -231,6 +231,48 @@ def test_a_path_that_leads_back_is_forgotten_and_another_is_taken(stand: Stand) 
     assert other in stand.table.entries
 
 
+# Slow peerings
+
+
+def with_bluetooth(peer: int, *, port: int = 9, live: bool = True) -> OracleNode:
+    """The usual situation, but the peering at `peer` is by Bluetooth and another to its node is at `port`."""
+    node = child_of_the_root()
+    other = replace(node.peers[peer], live=live)
+    return replace(node, peers={**node.peers, peer: replace(node.peers[peer], peer_type=4), port: other})
+
+
+def everything(stand: Stand) -> None:
+    """Frames by the tree and along the snake, from a peering and from this host."""
+    stand.forward(traffic((1,), ABOVE), from_port=4)
+    stand.forward(traffic((3, 4, 1), b"\x33" * 32), from_port=1)
+    stand.forward(traffic(destination_key=b"\x61" * 32), from_port=4)
+    stand.forward(traffic(destination_key=BELOW), from_port=1)
+    for key, place in ((ABOVE, (1,)), (ROOT, None), (BELOW, None), (BELOW, (3, 4))):
+        stand.forwarder.send(key, place, b"data", 0, 0, NOW)
+
+
+@pytest.mark.parametrize("slow", [1, 2, 4])
+def test_no_traffic_leaves_by_bluetooth_where_its_node_has_another_peering(slow: int) -> None:
+    stand = Stand.of(with_bluetooth(slow))
+    everything(stand)
+    sent = stand.sent()
+    assert slow not in sent
+    assert 9 in sent
+
+
+@pytest.mark.parametrize("slow", [1, 4])
+def test_traffic_leaves_by_bluetooth_where_the_other_peering_is_silent(slow: int) -> None:
+    stand = Stand.of(with_bluetooth(slow, live=False))
+    everything(stand)
+    assert slow in stand.sent()
+
+
+def test_a_frame_does_not_go_back_to_its_node_by_the_better_peering() -> None:
+    stand = Stand.of(with_bluetooth(4))
+    stand.forward(traffic((3, 4, 1), BELOW), from_port=9)
+    assert 9 not in stand.sent()
+
+
 # Against the rules
 
 
@@ -255,8 +297,8 @@ def expected(
     if frame.destination_key == own:
         return "local", 0, None
     if frame.destination:
-        port = oracle.tree(situation, frame.destination, from_port)
-        if port:
+        port = oracle.faster(situation, oracle.tree(situation, frame.destination, from_port))
+        if port and port != from_port:
             return "queued", port, frame
         if port == 0 and frame.destination_key == prefix:
             return "local", 0, None
@@ -264,7 +306,7 @@ def expected(
         hop = oracle.snake(situation, frame.destination_key, False, frame.watermark, NOW)
     else:
         hop = without_stale_paths(situation, frame, from_port)
-    snake_port, watermark = hop[0], Watermark(hop[1], hop[2])
+    snake_port, watermark = oracle.faster(situation, hop[0]), Watermark(hop[1], hop[2])
     assert snake_port is not None
     if snake_port == from_port or oracle.worse(watermark, frame.watermark):
         return "dropped", 0, None

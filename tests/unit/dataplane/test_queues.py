@@ -13,6 +13,7 @@ from pineconed.dataplane.queues import (
     MAX_ANNOUNCEMENTS,
     PEERING_LIMIT,
     PROTOCOL_LIMIT,
+    SLOW_PEERING_LIMIT,
     TOTAL_LIMIT,
     PeerQueue,
     QueueBudget,
@@ -350,3 +351,10 @@ def test_counters_of_a_port_begin_anew() -> None:
     assert counters.drops_at(3) == {}
     assert counters.drops_at(4) == {"no_route": 1}
     assert counters.drops()["no_route"] == 3
+
+
+def test_less_waits_for_a_slow_peering() -> None:
+    queue = Queues().add(1, SLOW_PEERING_LIMIT)
+    for label in range(1000):
+        push(queue, label, 1000)
+    assert SLOW_PEERING_LIMIT - 2000 < queue.traffic_size <= SLOW_PEERING_LIMIT
