@@ -21,7 +21,7 @@ from bumble.transport.common import Transport, TransportSpecError
 
 from pineconed.transport.ble.address import AddressKind, BleAddress
 from pineconed.transport.ble.backend import AdapterReport, AdapterState, BleError, Channel, Sighting
-from pineconed.transport.ble.bumble_channel import ChannelPump
+from pineconed.transport.ble.bumble_channel import ChannelPump, open_channel
 from pineconed.transport.ble.value import CHARACTERISTIC_UUID, SERVICE_UUID
 
 RETRY = 2.0
@@ -315,7 +315,8 @@ class BumbleBackend:
         connection = await self._connect(address)
         try:
             with _plain_errors(f"open a channel on PSM {psm:#x}"):
-                return self._hand_over(await connection.create_l2cap_channel(_spec(psm)))
+                channel, early = await open_channel(connection, _spec(psm))
+                return self._hand_over(channel, early)
         except BaseException:
             self._disconnect_if_idle(connection)
             raise
@@ -331,10 +332,10 @@ class BumbleBackend:
         await asyncio.sleep(LINGER)
         self._disconnect_if_idle(connection)
 
-    def _hand_over(self, channel: LeCreditBasedChannel) -> Channel:
+    def _hand_over(self, channel: LeCreditBasedChannel, early: bytes = b"") -> Channel:
         connection = channel.connection
         self._channels[connection] = self._channels.get(connection, 0) + 1
-        pump = ChannelPump(channel)
+        pump = ChannelPump(channel, early)
         task = self._spawn(pump.run())
         task.add_done_callback(lambda _: self._channel_ended(pump, channel))
         address = _address(connection.peer_address)

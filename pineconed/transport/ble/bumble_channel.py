@@ -9,7 +9,8 @@ channel whose bytes nobody takes is ended.
 import asyncio
 import socket
 
-from bumble.l2cap import LeCreditBasedChannel
+from bumble.device import Connection
+from bumble.l2cap import LeCreditBasedChannel, LeCreditBasedChannelSpec
 
 SEND_BUFFER = 2048
 """SO_SNDBUF of the driver's end; the kernel doubles it."""
@@ -27,10 +28,10 @@ MAX_BACKLOG = 256 * 1024
 class ChannelPump:
     """One channel: `socket` is for the driver, `run` works until either side ends.
 
-    Who runs this closes it then, and the channel, and the connection below.
+    `early` came already. Who runs this closes it then, and the channel, and the connection below.
     """
 
-    def __init__(self, channel: LeCreditBasedChannel) -> None:
+    def __init__(self, channel: LeCreditBasedChannel, early: bytes = b"") -> None:
         self.socket, self._far = socket.socketpair()
         for end in (self.socket, self._far):
             end.setblocking(False)
@@ -39,6 +40,7 @@ class ChannelPump:
         self._backlog = bytearray()
         self._came = asyncio.Event()
         self._over = asyncio.Event()
+        self._receive(early)
         channel.sink = self._receive
         channel.on(channel.EVENT_CLOSE, self._over.set)
 
@@ -92,3 +94,19 @@ class ChannelPump:
                 data = bytes(self._backlog)
                 self._backlog.clear()
                 await loop.sock_sendall(self._far, data)
+
+
+async def open_channel(
+    connection: Connection, spec: LeCreditBasedChannelSpec
+) -> tuple[LeCreditBasedChannel, bytes]:
+    """A channel to the other device, and what came by it meanwhile: Bumble drops bytes that have no sink."""
+    early = bytearray()
+    opening = asyncio.ensure_future(connection.create_l2cap_channel(spec))
+    try:
+        await asyncio.sleep(0)  # now the request is out
+        for channel in connection.device.l2cap_channel_manager.channels.get(connection.handle, {}).values():
+            if isinstance(channel, LeCreditBasedChannel) and channel.state is channel.State.CONNECTING:
+                channel.sink = early.extend
+        return await opening, bytes(early)
+    finally:
+        opening.cancel()

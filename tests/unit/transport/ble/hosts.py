@@ -108,6 +108,17 @@ class Host:
         tun = msgspec.structs.replace(loaded.config.tun, mtu=TUN_MTU, route=False)
         return loaded._replace(config=msgspec.structs.replace(loaded.config, ble=ble, tun=tun))
 
+    def with_tcp(self, port: int, *, listens: bool) -> None:
+        """Listen at this port of the loopback, or dial it."""
+        uris = (f"tcp://127.0.0.1:{port}",)
+        config = msgspec.structs.replace(self.loaded.config, **{"listen" if listens else "connect": uris})
+        self.loaded = self.loaded._replace(config=config)
+
+    def reload(self) -> None:
+        """Have the daemon do what `loaded` says now."""
+        assert self.daemon is not None
+        self.daemon.reload()
+
     def read(self) -> Loaded:
         """The configuration as it is now."""
         return self.loaded

@@ -3,6 +3,7 @@
 
 import asyncio
 import operator
+import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -116,6 +117,38 @@ def test_a_ping_passes_a_flood(run: Callable[[Check], list[Any]]) -> None:
     run(check)
 
 
+def test_no_traffic_leaves_by_bluetooth_beside_tcp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Bluetooth is there first and so has the lower port, and it stays the way to the parent."""
+
+    async def check() -> None:
+        place = Place(monkeypatch, tmp_path)
+        low, high = (place.host(name, seed) for name, seed in zip("ab", seeds(), strict=True))
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            port = held.getsockname()[1]
+        place.radio.plug_in("a")
+        place.radio.plug_in("b")
+        async with place.running(low, high):
+            await peered(low, high)
+            high.with_tcp(port, listens=True)
+            low.with_tcp(port, listens=False)
+            for host in (high, low):
+                host.reload()
+            await eventually(lambda: has_tcp(low))
+            await eventually(lambda: has_tcp(high))
+            await transfer(low, high, 200_000)
+            await transfer(high, low, 200_000)
+            for host in (low, high):
+                by_type = {peer.type: peer for peer in await host.peers()}
+                assert by_type["bluetooth"].tx_traffic_bytes == 0
+                assert by_type["remote"].tx_traffic_bytes > 200_000
+
+    asyncio.run(asyncio.wait_for(check(), 40))
+
+
+async def has_tcp(host: Host) -> bool:
+    return any(peer.announced and peer.type == "remote" for peer in await host.peers())
+
+
 def test_a_link_that_is_cut_comes_back(run: Callable[[Check], list[Any]]) -> None:
     async def check(place: Place, low: Host, high: Host) -> None:
         await peered(low, high)
@@ -175,14 +208,13 @@ async def state(host: Host, wanted: str) -> bool:
 def test_a_reload_switches_it_off_and_on(run: Callable[[Check], list[Any]]) -> None:
     async def check(_: Place, low: Host, high: Host) -> None:
         await peered(low, high)
-        assert low.daemon is not None
         low.loaded = low.with_ble(low.loaded, enabled=False)
-        low.daemon.reload()
+        low.reload()
         await eventually(lambda: nobody(low))
         await eventually(lambda: nobody(high))
         assert not (await low.ble()).enabled
         low.loaded = low.with_ble(low.loaded)
-        low.daemon.reload()
+        low.reload()
         await peered(low, high)
 
     run(check)
@@ -191,9 +223,8 @@ def test_a_reload_switches_it_off_and_on(run: Callable[[Check], list[Any]]) -> N
 def test_who_does_not_advertise_is_not_found(run: Callable[[Check], list[Any]]) -> None:
     async def check(_: Place, low: Host, high: Host) -> None:
         await peered(low, high)
-        assert high.daemon is not None
         high.loaded = high.with_ble(high.loaded, advertise=False)
-        high.daemon.reload()
+        high.reload()
 
         async def silent() -> bool:
             ble = await high.ble()
