@@ -23,6 +23,8 @@ from pineconed.router.events import (
     RootChanged,
 )
 from pineconed.router.peer import Direction, LinkOptions, PeerType
+from pineconed.transport.ble.address import AddressKind, BleAddress
+from pineconed.transport.ble.backend import AdapterReport, AdapterState
 from pineconed.transport.dialer import DialSnapshot, DialState
 from pineconed.wire.root import Root
 
@@ -330,3 +332,35 @@ def test_sessions_with_invented_keys_do_not_fill_the_log(desk: Desk) -> None:
     desk.now = WINDOW
     desk.limiter.flush()
     assert [line[2]["repeated"] for line in desk.told()] == [995]
+
+
+def test_a_bluetooth_adapter_that_comes_and_goes_is_told(desk: Desk) -> None:
+    desk.log.ble_adapter(AdapterReport(AdapterState.READY, "hci0", "5C:F3:70:00:00:01"))
+    desk.log.ble_adapter(AdapterReport(AdapterState.BLOCKED, "hci0", None, "a radio switch keeps it off"))
+    desk.log.ble_failed("hci0", "cannot advertise: no slot is left")
+    assert desk.told() == [
+        ("info", "Bluetooth is on", {"adapter": "hci0", "address": "5C:F3:70:00:00:01"}),
+        (
+            "warning",
+            "Bluetooth does not work for now",
+            {"adapter": "hci0", "state": "blocked", "reason": "a radio switch keeps it off"},
+        ),
+        (
+            "warning",
+            "Bluetooth does not do what is wanted",
+            {"adapter": "hci0", "reason": "cannot advertise: no slot is left"},
+        ),
+    ]
+
+
+def test_devices_that_do_not_answer_get_few_lines_however_many_there_are(desk: Desk) -> None:
+    for number in range(500):
+        device = BleAddress(f"7A:00:00:00:00:{number % 256:02X}", AddressKind.RANDOM)
+        desk.log.ble_step_failed(device, "no answer within 10 s")
+    lines = desk.told()
+    assert 1 <= len(lines) <= 5
+    assert lines[0] == (
+        "info",
+        "cannot connect by Bluetooth",
+        {"address": "7A:00:00:00:00:00", "reason": "no answer within 10 s"},
+    )

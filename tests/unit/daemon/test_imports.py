@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("library", ["aiohttp", "python_socks"])
+@pytest.mark.parametrize("library", ["aiohttp", "python_socks", "bumble", "dbus_fast"])
 def test_large_libraries_are_loaded_only_when_they_are_needed(library: str) -> None:
     program = (
         f"import sys, pineconed.daemon.app, pineconed.transport.connect; print({library!r} in sys.modules)"
