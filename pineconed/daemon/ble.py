@@ -14,7 +14,7 @@ from pineconed.transport.ble.policy import BlePolicy, Dial
 from pineconed.transport.ble.stream import BleStream
 
 ZONE = "ble"
-"""The zone of all Bluetooth peerings (protocol section 8)."""
+"""The zone of all Bluetooth peerings (protocol section 12)."""
 
 SOURCE = "bluetooth"
 """What the log's limits count by: devices choose their addresses as they like, so one source for all."""

@@ -3,7 +3,7 @@
 
 A device that is seen is connected once and its value read. Then it is known who it is:
 
-- The node with the lower key prefix dials the one with the higher, which only waits (protocol section 8).
+- The node with the lower key prefix dials the one with the higher, which only waits (protocol section 12).
 - There is one peering per key, whatever the address; a device whose key is a peer is left alone.
 - What was read is not believed: the handshake's key has to begin with it. `Admission` ends the peering
   otherwise, and the address is left alone for longer each time.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The value that every node lets others read: on which PSM it takes channels, and who it is."""
+"""The value that every node lets others read: where it takes channels, who it is (protocol section 12)."""
 
 import struct
 from typing import NamedTuple
