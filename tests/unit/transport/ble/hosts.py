@@ -173,7 +173,7 @@ class Place:
             await asyncio.gather(*living)
 
 
-async def eventually(condition: Callable[[], Awaitable[object]], seconds: float = 8) -> None:
+async def eventually(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
     """Return as soon as the condition holds; TimeoutError after so many seconds."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 (what is waited for is in another thread)

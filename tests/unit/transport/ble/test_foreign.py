@@ -102,7 +102,7 @@ class Foreign:
 
     async def greeted_by(self, key: bytes) -> None:
         """The other's handshake came, and an announcement behind it; then ours follows."""
-        await until(lambda: len(self.received) >= 104 + 12, 12)
+        await until(lambda: len(self.received) >= 104 + 12, 20)
         assert bytes(self.received[:8]) == bytes.fromhex("010000000000003b")
         assert bytes(self.received[8:40]) == key
         assert bytes(self.received[104:110]) == b"pine\x00\x01"
@@ -127,7 +127,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Lines]
 
     def run_check(check: Check, *, foreign_is_higher: bool) -> Lines:
         with capture_logs() as lines:
-            asyncio.run(asyncio.wait_for(together(check, foreign_is_higher), 40))
+            asyncio.run(asyncio.wait_for(together(check, foreign_is_higher), 90))
         return lines
 
     return run_check
