@@ -30,8 +30,8 @@ from pineconed.cli.settings import Settings, common_options
         "pineconectl peers --json | jq '.[].address'",
     ),
     sections={
-            "See what is": (status, peers, discovery, ble, sessions, tree, snake),
-            "Find out": (ping, wait, routes, address, version),
+        "See what is": (status, peers, discovery, ble, sessions, tree, snake),
+        "Find out": (ping, wait, routes, address, version),
         "Change": (add_peer, remove_peer, reload, log_level),
         "Make": (genpassword, completion),
     },
