@@ -86,6 +86,7 @@ class Admission(Generic[_T]):
         if digest in waiting:
             waiting[digest].times = times
             return item
+        dropped = None
         if len(waiting) < MAX_WAITING:
             at.least = min(at.least, times)
         elif times <= at.least:
@@ -95,12 +96,10 @@ class Admission(Generic[_T]):
             at.least = weakest.times
             if times <= weakest.times:
                 return item
-            del waiting[weakest.name]
-            waiting[digest] = _Waiting(digest, item, times)
-            return weakest.item
+            dropped = waiting.pop(weakest.name).item
         waiting[digest] = _Waiting(digest, item, times)
         self._crowded[port] = None
-        return None
+        return dropped
 
     def admitted(self, now: float, only: int | None = None) -> Iterator[tuple[_T, bool]]:
         """What is to be read now, and whether it has come more than once; by `only` one port if given."""
@@ -120,7 +119,7 @@ class Admission(Generic[_T]):
 
     def deadline(self) -> float:
         """When something is admitted; infinity if nothing waits."""
-        return min(map(self._budget.ready_at, self._crowded), default=NEVER) if self._crowded else NEVER
+        return min(map(self._budget.ready_at, self._crowded)) if self._crowded else NEVER
 
     def _forget_quiet(self, now: float) -> None:
         for port, at in list(self._ports.items()):
