@@ -22,7 +22,7 @@ from pineconed.overlay.errors import ErrorAnswers
 from pineconed.overlay.events import OverlayEvent
 from pineconed.overlay.flow import WITH_PORTS, FlowHash
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH
-from pineconed.overlay.partial import PARTIAL, complete, may_be_partial
+from pineconed.overlay.partial import MIN_LENGTHS, PARTIAL, complete
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.message import DATA_OVERHEAD, LAST_MESSAGE_BYTE
 from pineconed.overlay.session.party import Party
@@ -159,7 +159,7 @@ class Endpoint:
                 length < IPV6_HEADER_LENGTH
                 or packet[0] >> 5 != 3  # version 6, or the 7 of a partial one
                 or length - IPV6_HEADER_LENGTH != packet[4] << 8 | packet[5]
-                or (packet[0] >= PARTIAL and not may_be_partial(packet))
+                or (packet[0] >= PARTIAL and length < MIN_LENGTHS[packet[6]])
             ):
                 self._drops[EndpointDrop.OUT_MALFORMED] += 1
                 continue

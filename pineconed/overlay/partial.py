@@ -23,16 +23,11 @@ UDP = 17
 CHECKSUM_OFFSETS = {TCP: 16, UDP: 6}
 """Where the field is, in bytes from the beginning of the TCP or UDP header."""
 
-MIN_LENGTHS = {TCP: 60, UDP: 48}
-"""Bytes of the shortest partial packet by its next header; there are none with others."""
-
-_TOO_LONG = 1 << 16
+_TOO_LONG = 1 << 17
 """Longer than any packet."""
 
-
-def may_be_partial(packet: bytes) -> bool:
-    """Whether a packet of at least 40 bytes that is marked as partial can be one."""
-    return len(packet) >= MIN_LENGTHS.get(packet[6], _TOO_LONG)
+MIN_LENGTHS = tuple({TCP: 60, UDP: 48}.get(next_header, _TOO_LONG) for next_header in range(256))
+"""Bytes of the shortest partial packet by its next header; no packet is as long where there are none."""
 
 
 def complete(packet: bytes) -> bytes:

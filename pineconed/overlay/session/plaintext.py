@@ -35,9 +35,6 @@ MAX_BLUETOOTH_BATCH = 8 << 10
 _COPY_BELOW = 2048
 """Packets of a batch that are shorter than this are copied: measured, that costs less than a view."""
 
-_TOO_LONG = 1 << 16
-"""Longer than any packet."""
-
 Delivery = Buffer | SuperPacket
 """What the TUN device gets."""
 
@@ -62,7 +59,7 @@ def read_batch(
             return SessionDrop.PLAINTEXT_MALFORMED
         version = plaintext[start] >> 4
         if version != 6 and not (
-            partial and version == 7 and end - start >= MIN_LENGTHS.get(plaintext[start + 6], _TOO_LONG)
+            partial and version == 7 and end - start >= MIN_LENGTHS[plaintext[start + 6]]
         ):
             return SessionDrop.PLAINTEXT_MALFORMED
         if plaintext[start + 8 : start + 40] != addresses:
