@@ -190,7 +190,7 @@ class Dialler:
         """The first packet that waits, if CONFIRM can carry it and the peer takes it."""
         first = attempt.waiting.first()
         room = self._context.forwarder.payload_limit() - HEADER_LENGTH - _CONFIRM_ROOM - coords_length
-        if not isinstance(first, bytes) or len(first) > min(room, response.mtu):
+        if not isinstance(first, bytes) or len(first) > min(room, response.items.packet_limit):
             return None
         attempt.waiting.drop_first()
         return complete(first) if first[0] >= PARTIAL else first

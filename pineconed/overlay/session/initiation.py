@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pineconed.clock import NEVER
-from pineconed.overlay.icmpv6 import MIN_MTU
 from pineconed.overlay.noise.errors import NoiseError
 from pineconed.overlay.noise.handshake import Handshake
 from pineconed.overlay.session.items import Items
@@ -33,11 +32,6 @@ class Response:
     handshake: Handshake
     items: Items
     remote_index: int
-
-    @property
-    def mtu(self) -> int:
-        """The longest packet that the peer takes."""
-        return max(self.items.mtu or 0, MIN_MTU)
 
 
 class Initiation:

@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from pineconed.overlay.icmpv6 import MIN_MTU
 from pineconed.wire.coordinates import decode_coords
 from pineconed.wire.errors import CodecError
 from pineconed.wire.keys import KEY_LENGTH
@@ -44,6 +45,11 @@ class Items:
     packet: bytes | None = None
     index: int | None = None
     features: int = 0
+
+    @property
+    def packet_limit(self) -> int:
+        """Bytes of the longest packet that this side takes."""
+        return max(self.mtu or 0, MIN_MTU)
 
 
 def encode_items(items: Items) -> bytes:

@@ -13,7 +13,6 @@ from cryptography.exceptions import InvalidTag
 
 from pineconed.clock import NEVER
 from pineconed.overlay.address import address_of
-from pineconed.overlay.icmpv6 import MIN_MTU
 from pineconed.overlay.noise.handshake import Handshake
 from pineconed.overlay.session.cipher import aead, choose
 from pineconed.overlay.session.drops import SessionDrop
@@ -157,7 +156,7 @@ class Session:
         self.index, self.remote_index = agreement.index, agreement.remote_index
         self.initiator = agreement.handshake.initiator
         self.cipher = choose(party.offer.ciphers, items.ciphers)
-        self.mtu = max(items.mtu or 0, MIN_MTU)
+        self.mtu = items.packet_limit
         self.features = items.features & party.offer.features
         sending_key, receiving_key = agreement.handshake.split()
         self._encrypt = aead(self.cipher, sending_key).encrypt
