@@ -4,8 +4,8 @@
 from pineconed.dataplane.forward import SendResult
 from pineconed.overlay.events import EchoAnswered
 from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.control import Kind
 from pineconed.overlay.session.drops import SessionDrop
-from pineconed.overlay.session.plaintext import Kind
 from pineconed.overlay.session.session import Session
 
 MAX_PENDING = 1024

@@ -10,7 +10,7 @@ from collections import deque
 
 from pineconed.clock import NEVER
 from pineconed.overlay.session.context import Context
-from pineconed.overlay.session.plaintext import KEEPALIVE
+from pineconed.overlay.session.control import KEEPALIVE
 from pineconed.rate import TokenBucket
 
 TOLD_AGAIN = (0.5, 1.0, 2.0)

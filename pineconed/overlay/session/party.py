@@ -9,11 +9,12 @@ from pineconed.overlay.noise.primitives import DH_LENGTH, X25519, Entropy, MlKem
 from pineconed.overlay.session.identity import Identity, check_identity
 from pineconed.overlay.session.items import Items, decode_items, encode_items
 from pineconed.overlay.session.message import HEADER_LENGTH
+from pineconed.overlay.session.super_packet import SuperKind
 
 PROLOGUE = b"pineconed session 1"
 
-FEATURE_TCP = 1
-FEATURE_UDP = 2
+FEATURE_TCP = SuperKind.TCP
+FEATURE_UDP = SuperKind.UDP
 FEATURE_PARTIAL = 4
 """Bits of `features`: what the interface takes, super-packets and packets with a partial checksum."""
 

@@ -1,30 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What DATA holds: IPv6 packets back to back, or one control message, told apart by the first byte."""
-
-from enum import IntEnum
+"""DATA with IPv6 packets back to back; what else it may hold are the messages of `control`."""
 
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH
 from pineconed.overlay.partial import MIN_LENGTHS
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.super_packet import SuperPacket
 from pineconed.wire.buffer import Buffer
-
-KEEPALIVE = b""
-"""The plaintext that only shows that we are there."""
-
-
-class Kind(IntEnum):
-    """The first byte of a control message."""
-
-    ECHO_REQUEST = 1
-    ECHO_REPLY = 2
-    CLOSE = 3
-    REKEY = 4
-    SUPER_PACKET = 5
-
-
-CLOSING = bytes((Kind.CLOSE,))
-"""The plaintext that ends the session that it comes by."""
 
 MAX_BATCH = 60 << 10
 """Bytes of packets that one DATA carries at most, unless it is a single longer one."""

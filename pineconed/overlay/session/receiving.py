@@ -9,6 +9,7 @@ DATA of ours is taken for a hint that the peer has lost the session.
 
 from pineconed.clock import NEVER
 from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.control import Kind
 from pineconed.overlay.session.dialling import Attempt, Dialler
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.echoes import Echoes
@@ -18,7 +19,7 @@ from pineconed.overlay.session.known_peers import usable_coords
 from pineconed.overlay.session.lifecycle import Lifecycle
 from pineconed.overlay.session.message import decode_counter, decode_header, encode_unknown
 from pineconed.overlay.session.party import FEATURE_PARTIAL
-from pineconed.overlay.session.plaintext import Kind, foreign_address, read_batch
+from pineconed.overlay.session.plaintext import foreign_address, read_batch
 from pineconed.overlay.session.rekeying import Rekeying
 from pineconed.overlay.session.session import Session
 from pineconed.overlay.session.super_packet import decode_super_packet

@@ -3,10 +3,10 @@
 
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.control import KEEPALIVE, Kind
 from pineconed.overlay.session.initiation import MAX_RESPONSES, Initiation
 from pineconed.overlay.session.lifecycle import Lifecycle
 from pineconed.overlay.session.message import MessageType, decode_header
-from pineconed.overlay.session.plaintext import KEEPALIVE, Kind
 from pineconed.overlay.session.session import Session
 from pineconed.wire.errors import CodecError
 

@@ -10,13 +10,14 @@ from typing import NamedTuple
 from pineconed.overlay.session.admission import Admission
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.control import KEEPALIVE
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.half_open import HalfOpenTable
 from pineconed.overlay.session.items import Items
 from pineconed.overlay.session.known_peers import usable_coords
 from pineconed.overlay.session.lifecycle import Lifecycle
 from pineconed.overlay.session.message import INIT_LENGTH, decode_header
-from pineconed.overlay.session.plaintext import KEEPALIVE, read_batch
+from pineconed.overlay.session.plaintext import read_batch
 from pineconed.overlay.session.port_budget import PortBudget
 from pineconed.overlay.session.session import Session
 from pineconed.wire.coordinates import Coords

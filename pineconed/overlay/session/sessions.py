@@ -9,6 +9,7 @@ Outputs, to be taken after every input: the lists of `context`, and `deadline`. 
 from pineconed.dataplane.forward import Forwarder, SendResult
 from pineconed.overlay.flow import FlowHash
 from pineconed.overlay.session.context import Context
+from pineconed.overlay.session.control import CLOSING
 from pineconed.overlay.session.dialling import Dialler
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.echoes import Echoes
@@ -16,7 +17,6 @@ from pineconed.overlay.session.lifecycle import Lifecycle
 from pineconed.overlay.session.message import MessageType, decode_header
 from pineconed.overlay.session.moving import MoveNotices
 from pineconed.overlay.session.party import Party
-from pineconed.overlay.session.plaintext import CLOSING
 from pineconed.overlay.session.receiving import Receiver
 from pineconed.overlay.session.rekeying import Rekeying
 from pineconed.overlay.session.responding import Responder

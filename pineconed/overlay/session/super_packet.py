@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pineconed.overlay.icmpv6 import IPV6_HEADER_LENGTH
 from pineconed.overlay.partial import TCP, UDP
+from pineconed.overlay.session.control import Kind
 from pineconed.wire.errors import CodecError
 
 MIN_SEGMENT = 48
@@ -21,14 +22,13 @@ MAX_UDP_SEGMENTS = 128
 """As many datagrams as the kernel puts into one."""
 
 HEAD = struct.Struct(">BBHH")
-_FIRST_BYTE = 5
 _UDP_HEADER_LENGTH = 8
 _TCP_HEADER_LENGTH = 20
 _TCP_SYN_RST_URG = 0x26
 
 
 class SuperKind(IntEnum):
-    """What the segments are."""
+    """What the segments are; also the bit of `features` by which a side says that it takes these."""
 
     TCP = 1
     UDP = 2
@@ -63,7 +63,7 @@ def header_length(kind: SuperKind, packet: bytes, start: int = IPV6_HEADER_LENGT
 
 def encode_super_packet(packet: SuperPacket) -> bytes:
     """The plaintext of the DATA that carries it."""
-    head = HEAD.pack(_FIRST_BYTE, packet.kind, packet.segment_size, packet.header_length)
+    head = HEAD.pack(Kind.SUPER_PACKET, packet.kind, packet.segment_size, packet.header_length)
     return head + packet.packet
 
 
@@ -72,7 +72,7 @@ def decode_super_packet(plaintext: bytes) -> SuperPacket:
     if len(plaintext) < HEAD.size:
         raise CodecError("super-packet cut off")
     first, kind, segment_size, header_length = HEAD.unpack_from(plaintext)
-    if first != _FIRST_BYTE or kind not in PROTOCOLS:
+    if first != Kind.SUPER_PACKET or kind not in PROTOCOLS:
         raise CodecError(f"super-packet of kind {kind}")
     packet = SuperPacket(SuperKind(kind), segment_size, header_length, plaintext[HEAD.size :])
     check_super_packet(packet)
