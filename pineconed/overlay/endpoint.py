@@ -166,7 +166,7 @@ class Endpoint:
             identity = packet[6:44] if packet[6] in WITH_PORTS else packet[6:40]
             batch = batches.get(identity)
             if batch is None:
-                batch = self._begin_batch(packet, identity, now)
+                batch = self._begin_batch(packet, packet, identity, now)
                 if batch is None:
                     continue
                 batches[identity] = batch
@@ -182,9 +182,9 @@ class Endpoint:
         for batch in batches.values():
             self._send_batch(batch, now)
 
-    def _begin_batch(self, packet: bytes, identity: bytes, now: float) -> Batch | None:
-        """A batch for the flow of `packet`; None without a session, and then `packet` is dealt with."""
-        session = self._session_for(packet, packet, now)
+    def _begin_batch(self, packet: bytes, whole: Outgoing, identity: bytes, now: float) -> Batch | None:
+        """A batch for the flow of a packet with these headers; without one, `whole` is dealt with."""
+        session = self._session_for(packet, whole, now)
         if session is None:
             return None
         coords = self._context.known.coords(session.prefix, now)
@@ -225,9 +225,7 @@ class Endpoint:
         batch = batches.pop(identity, None)
         if batch is not None:
             self._send_batch(batch, now)
-        elif self._session_for(data, packet, now) is None:
-            return
-        batch = self._begin_batch(data, identity, now)
+        batch = self._begin_batch(data, packet, identity, now)
         if batch is None:
             return
         if packet.header_length + packet.segment_size > batch.largest:
