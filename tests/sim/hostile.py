@@ -21,11 +21,10 @@ from pineconed.wire.coordinates import Coords
 from pineconed.wire.frame import TrafficFrame, encode_frame
 from pineconed.wire.watermark import FULL
 from tests.sim.networks import EXACT
-from tests.unit.overlay.conversation import decoded, split_frames
+from tests.unit.overlay.conversation import CONFIRM, DATA, decoded, split_frames
 from tests.unit.overlay.hostile import invented
 
 A, M, B, X = range(4)
-INIT, RESPONSE, CONFIRM, DATA, UNKNOWN = range(1, 6)
 
 SETTLING = 20.0
 ROUND_TRIP = 0.04

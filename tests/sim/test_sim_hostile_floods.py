@@ -11,8 +11,6 @@ from pineconed.overlay.session.half_open import MAX_HALF_OPEN
 from pineconed.overlay.session.message import pad_init
 from pineconed.overlay.session.port_budget import HANDSHAKE_RATE
 from tests.sim.hostile import (
-    INIT,
-    RESPONSE,
     ROUND_TRIP,
     A,
     Attacker,
@@ -25,7 +23,7 @@ from tests.sim.hostile import (
     honest,
     kind,
 )
-from tests.unit.overlay.conversation import decoded
+from tests.unit.overlay.conversation import INIT, RESPONSE, decoded
 
 LEAD, SECONDS = 1.0, 4.0
 DIAL = 1.5 * ROUND_TRIP

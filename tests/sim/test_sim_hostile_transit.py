@@ -11,10 +11,6 @@ from pineconed.overlay.session.message import encode_unknown
 from pineconed.sim.clock import SimulationError
 from pineconed.wire.watermark import Watermark
 from tests.sim.hostile import (
-    CONFIRM,
-    DATA,
-    INIT,
-    RESPONSE,
     ROUND_TRIP,
     A,
     B,
@@ -30,7 +26,7 @@ from tests.sim.hostile import (
     kind,
     replaced,
 )
-from tests.unit.overlay.conversation import decoded
+from tests.unit.overlay.conversation import CONFIRM, DATA, INIT, RESPONSE, decoded
 from tests.unit.overlay.packets import ipv6, ports
 
 DIAL = 1.5 * ROUND_TRIP
