@@ -6,8 +6,8 @@ The flood begins a second before the dial or the renewal, so that it has used up
 
 import pytest
 
-from pineconed.overlay.session.admission import MAX_WAITING
 from pineconed.overlay.session.half_open import MAX_HALF_OPEN
+from pineconed.overlay.session.handshake_queue import MAX_WAITING
 from pineconed.overlay.session.message import pad_init
 from pineconed.overlay.session.port_budget import HANDSHAKE_RATE
 from tests.sim.hostile import (

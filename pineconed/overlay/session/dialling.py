@@ -10,9 +10,9 @@ from pineconed.clock import NEVER
 from pineconed.overlay.address import OVERLAY_PREFIX
 from pineconed.overlay.events import DialFailed
 from pineconed.overlay.partial import PARTIAL, complete
-from pineconed.overlay.session.admission import Admission
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.drops import SessionDrop
+from pineconed.overlay.session.handshake_queue import HandshakeQueue
 from pineconed.overlay.session.initiation import Initiation, Response
 from pineconed.overlay.session.message import HEADER_LENGTH, RESPONSE_LIMIT, decode_header, pad_init
 from pineconed.overlay.session.party import Party
@@ -38,7 +38,7 @@ DIAL_REPEATS = tuple(number / 2 for number in range(15))
 """Seconds after its beginning at which an attempt sends its INIT, always the same bytes.
 
 Often, because of several that nobody can tell apart a node that is flooded reads first the one that it got
-most often (`admission`).
+most often (`handshake_queue`).
 """
 
 _CONFIRM_ROOM = 256
@@ -75,7 +75,7 @@ class Dialler:
         self.timers: Timers[Attempt] = Timers()
         self._context = context
         self._total = WaitingTotal()
-        self._responses: Admission[tuple[bytes, bytes]] = Admission(PortBudget())
+        self._responses: HandshakeQueue[tuple[bytes, bytes]] = HandshakeQueue(PortBudget())
 
     def dial(self, prefix: bytes, packet: Outgoing, now: float) -> None:
         """Have a packet wait for a session with the node whose key begins so."""

@@ -7,12 +7,12 @@ believed proves the session at once.
 
 from typing import NamedTuple
 
-from pineconed.overlay.session.admission import Admission
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.context import Context
 from pineconed.overlay.session.control import KEEPALIVE
 from pineconed.overlay.session.drops import SessionDrop
 from pineconed.overlay.session.half_open import HalfOpenTable
+from pineconed.overlay.session.handshake_queue import HandshakeQueue
 from pineconed.overlay.session.items import Items
 from pineconed.overlay.session.known_peers import usable_coords
 from pineconed.overlay.session.lifecycle import Lifecycle
@@ -45,7 +45,7 @@ class Responder:
         self.half_open = HalfOpenTable(context.indices, context.drops)
         self._context = context
         self._lifecycle = lifecycle
-        self._admission: Admission[_Init] = Admission(PortBudget())
+        self._inits: HandshakeQueue[_Init] = HandshakeQueue(PortBudget())
 
     def handle_init(
         self, source_key: bytes, source_coords: bytes, message: bytes, port: int, now: float
@@ -66,18 +66,18 @@ class Responder:
         if answer is not None:
             self._respond(answer, None, now)
             return
-        if self._admission.offer(port, (source_key, init), _Init(source_key, source_coords, init), now):
+        if self._inits.offer(port, (source_key, init), _Init(source_key, source_coords, init), now):
             context.drop(SessionDrop.INIT_OVER_BUDGET)
         self.answer_admitted(now, port)
 
     def answer_admitted(self, now: float, port: int | None = None) -> None:
         """Answer the INITs, by `port` if given, whose turn it is; along the snake if they came again."""
-        for init, repeated in self._admission.admitted(now, port):
+        for init, repeated in self._inits.admitted(now, port):
             self._answer(init, b"" if repeated else init.source_coords, now)
 
     def deadline(self) -> float:
         """When `answer_admitted` is due; infinity if never."""
-        return self._admission.deadline()
+        return self._inits.deadline()
 
     def _answer(self, asked: _Init, coords: bytes, now: float) -> None:
         context = self._context

@@ -9,9 +9,9 @@ import pytest
 from pineconed.overlay.events import HandshakeRefused
 from pineconed.overlay.noise.handshake import Handshake
 from pineconed.overlay.noise.primitives import X25519
-from pineconed.overlay.session.admission import MAX_WAITING
 from pineconed.overlay.session.answer import Answer
 from pineconed.overlay.session.half_open import MAX_HALF_OPEN
+from pineconed.overlay.session.handshake_queue import MAX_WAITING
 from pineconed.overlay.session.identity import Ed25519Identity
 from pineconed.overlay.session.initiation import Initiation, Response
 from pineconed.overlay.session.items import Items, encode_items

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pineconed.overlay.session.admission import MAX_WAITING
+from pineconed.overlay.session.handshake_queue import MAX_WAITING
 from tests.unit.overlay.conversation import INIT, PORT, Conversation
 from tests.unit.overlay.hostile import frame_of, invented
 

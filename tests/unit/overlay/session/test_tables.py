@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pineconed.clock import NEVER
-from pineconed.overlay.session.admission import MAX_REMEMBERED, MAX_WAITING, Admission
+from pineconed.overlay.session.handshake_queue import MAX_REMEMBERED, MAX_WAITING, HandshakeQueue
 from pineconed.overlay.session.indices import Indices
 from pineconed.overlay.session.known_peers import MAX_KNOWN, KnownPeers, usable_coords
 from pineconed.overlay.session.port_budget import PortBudget
@@ -223,77 +223,77 @@ def test_times_that_were_put_off_do_not_pile_up() -> None:
     assert timers.deadline() == 1000 - 999 / 2
 
 
-# Admission
+# Handshakes that wait
 
 
-def _names(admission: Admission[bytes], now: float) -> list[bytes]:
-    return [name for name, _ in admission.admitted(now)]
+def _names(queue: HandshakeQueue[bytes], now: float) -> list[bytes]:
+    return [name for name, _ in queue.admitted(now)]
 
 
 def test_whatever_comes_is_admitted_at_once_while_the_budget_lasts() -> None:
-    admission: Admission[bytes] = Admission(PortBudget(200))
+    queue: HandshakeQueue[bytes] = HandshakeQueue(PortBudget(200))
     for number in range(200):
         name = number.to_bytes(2)
-        assert admission.offer(1, name, name, 10.0) is None
-        assert _names(admission, 10.0) == [name]
-    assert admission.offer(1, b"late", b"late", 10.0) is None
-    assert _names(admission, 10.0) == []
-    assert admission.deadline() == pytest.approx(10.005)
-    assert _names(admission, admission.deadline()) == [b"late"]
-    assert admission.deadline() == NEVER
+        assert queue.offer(1, name, name, 10.0) is None
+        assert _names(queue, 10.0) == [name]
+    assert queue.offer(1, b"late", b"late", 10.0) is None
+    assert _names(queue, 10.0) == []
+    assert queue.deadline() == pytest.approx(10.005)
+    assert _names(queue, queue.deadline()) == [b"late"]
+    assert queue.deadline() == NEVER
 
 
 def test_what_has_come_most_often_is_admitted_first_then_what_came_first() -> None:
-    admission: Admission[bytes] = Admission(PortBudget(2))
+    queue: HandshakeQueue[bytes] = HandshakeQueue(PortBudget(2))
     for name in (b"a", b"b"):
-        admission.offer(1, name, name, 10.0)
-    assert _names(admission, 10.0) == [b"a", b"b"]
-    gone = [admission.offer(1, name, name, 10.0) for name in (b"c", b"d", b"e", b"d")]
+        queue.offer(1, name, name, 10.0)
+    assert _names(queue, 10.0) == [b"a", b"b"]
+    gone = [queue.offer(1, name, name, 10.0) for name in (b"c", b"d", b"e", b"d")]
     assert gone == [None, None, None, b"d"], "a copy of what waits is dropped"
-    assert list(admission.admitted(10.5)) == [(b"d", True)]
-    assert list(admission.admitted(11.0)) == [(b"c", False)]
-    assert list(admission.admitted(11.5)) == [(b"e", False)]
+    assert list(queue.admitted(10.5)) == [(b"d", True)]
+    assert list(queue.admitted(11.0)) == [(b"c", False)]
+    assert list(queue.admitted(11.5)) == [(b"e", False)]
 
 
 def test_few_wait_and_the_one_that_came_least_often_makes_room() -> None:
-    admission: Admission[bytes] = Admission(PortBudget(1))
-    admission.offer(1, b"", b"", 10.0)
-    assert _names(admission, 10.0) == [b""]
+    queue: HandshakeQueue[bytes] = HandshakeQueue(PortBudget(1))
+    queue.offer(1, b"", b"", 10.0)
+    assert _names(queue, 10.0) == [b""]
     for number in range(MAX_WAITING):
-        assert admission.offer(1, bytes([number]), bytes([number]), 10.0) is None
-    assert admission.offer(1, b"new", b"new", 10.0) == b"new"
-    assert admission.offer(1, b"new", b"new", 10.5) == bytes([MAX_WAITING - 1])
-    assert _names(admission, 11.0) == [b"new"]
+        assert queue.offer(1, bytes([number]), bytes([number]), 10.0) is None
+    assert queue.offer(1, b"new", b"new", 10.0) == b"new"
+    assert queue.offer(1, b"new", b"new", 10.5) == bytes([MAX_WAITING - 1])
+    assert _names(queue, 11.0) == [b"new"]
 
 
 def test_what_is_remembered_of_a_flood_is_bounded() -> None:
-    admission: Admission[int] = Admission(PortBudget(200))
+    queue: HandshakeQueue[int] = HandshakeQueue(PortBudget(200))
     for port in (1, 2, 3):
         for number in range(4 * MAX_REMEMBERED // port):
-            admission.offer(port, number.to_bytes(4), number, 10.0)
-    assert sum(len(at.counted) for at in admission._ports.values()) <= MAX_REMEMBERED * 2
-    assert sum(len(at.waiting) for at in admission._ports.values()) == 3 * MAX_WAITING
-    admission.offer(4, b"", 0, 12.0)
+            queue.offer(port, number.to_bytes(4), number, 10.0)
+    assert sum(len(at.counted) for at in queue._ports.values()) <= MAX_REMEMBERED * 2
+    assert sum(len(at.waiting) for at in queue._ports.values()) == 3 * MAX_WAITING
+    queue.offer(4, b"", 0, 12.0)
     for _ in range(400):
-        list(admission.admitted(admission.deadline()) if admission.deadline() < NEVER else ())
-    admission.offer(5, b"", 0, 50.0)
-    assert list(admission._ports) == [5]
+        list(queue.admitted(queue.deadline()) if queue.deadline() < NEVER else ())
+    queue.offer(5, b"", 0, 50.0)
+    assert list(queue._ports) == [5]
 
 
 @pytest.mark.parametrize("together", [1, 50, 100, 200, 400, 800, 1600])
 @pytest.mark.parametrize("lead", [0.0, 4.0, 20.0])
 def test_no_way_to_send_a_thousand_a_second_keeps_an_attempt_out(together: int, lead: float) -> None:
     """The attacker sees what was read, and goes on only with the others, so many of them in turn."""
-    admission: Admission[int] = Admission(PortBudget(200))
+    queue: HandshakeQueue[int] = HandshakeQueue(PortBudget(200))
     mine: deque[int] = deque(range(together))
     serial, now, begun_at = together, 10.0, 10.0 + lead
     genuine = -1
     while now < begun_at + 7.5:
         if now >= begun_at and (now - begun_at) % 0.5 < 0.001:
-            admission.offer(1, b"genuine", genuine, now)
+            queue.offer(1, b"genuine", genuine, now)
         mine.append(mine.popleft())
-        admission.offer(1, mine[-1].to_bytes(4), mine[-1], now)
-        for read, _ in admission.admitted(now):
+        queue.offer(1, mine[-1].to_bytes(4), mine[-1], now)
+        for read, _ in queue.admitted(now):
             if read == genuine:
                 print(f"read after {now - begun_at:.2f} s against {together} at a time, {lead} s before")
                 return

@@ -63,7 +63,7 @@ class _Port(Generic[_T]):
         self.before.pop(name, None)
 
 
-class Admission(Generic[_T]):
+class HandshakeQueue(Generic[_T]):
     """A budget by port, and the messages that wait for it. Times are in seconds."""
 
     def __init__(self, budget: PortBudget) -> None:
