@@ -8,6 +8,7 @@ handshake at a time, and a connection that is dropped without one costs it up to
 import asyncio
 import errno
 import socket
+import ssl
 from typing import NamedTuple
 
 from pineconed.transport.resolve import ResolveError, SocketAddress, printable, resolve
@@ -111,7 +112,9 @@ _PLAIN = {
 
 
 def plain_reason(error: OSError) -> str:
-    """Why a socket failed, in plain English for a log line and for `last_error`."""
+    """Why a socket, or TLS on it, failed, in plain English for a log line and for `last_error`."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return _PLAIN[errno.ETIMEDOUT]
+    if isinstance(error, ssl.SSLError):  # whose errno is a number of OpenSSL
+        return (error.reason or "unknown").lower().replace("_", " ")
     return _PLAIN.get(error.errno or 0) or error.strerror or str(error)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from pineconed.transport.stream import SocketStream
+from pineconed.transport.tcp import plain_reason
 from pineconed.wire.buffer import Buffer
 
 FILL = 128 * 1024
@@ -152,8 +153,7 @@ class TlsStream:
 
 def tls_reason(error: ssl.SSLError) -> str:
     """What went wrong in TLS, in plain English."""
-    reason = error.reason or "unknown"
-    return f"TLS failed: {_WORDS.get(reason) or reason.lower().replace('_', ' ')}"
+    return f"TLS failed: {_WORDS.get(error.reason or '') or plain_reason(error)}"
 
 
 _WORDS = {

@@ -201,7 +201,7 @@ def _tls_failure(error: OSError, uri: PeerUri) -> str:
         why = _CERTIFICATE.get(error.verify_code, error.verify_message)
         return f"the certificate of {name} is refused: {why}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS there ({_lower(error.reason)}); for a listener without TLS write ws:// (or tcp://)"
+        return f"no TLS there ({plain_reason(error)}); for a listener without TLS write ws:// (or tcp://)"
     return plain_reason(error)
 
 
@@ -222,7 +222,3 @@ def _refusal(error: ClientError | OSError, first: bytes) -> str:
             return plain_reason(error)
         case _:
             return "no WebSocket server: the answer is not what HTTP and RFC 6455 say"
-
-
-def _lower(reason: str | None) -> str:
-    return (reason or "unknown").lower().replace("_", " ")

@@ -256,4 +256,4 @@ def _tls_failure(error: OSError) -> str:
         return "the client broke off the TLS handshake; perhaps it does not trust our certificate"
     if not isinstance(error, ssl.SSLError):
         return plain_reason(error)
-    return f"TLS failed ({(error.reason or 'no reason given').lower().replace('_', ' ')})"
+    return f"TLS failed: {plain_reason(error)}"

@@ -5,6 +5,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -149,3 +150,13 @@ def test_tuning_fails_on_what_is_no_tcp() -> None:
 )
 def test_reasons_are_plain_english(error: OSError, text: str) -> None:
     assert plain_reason(error) == text
+
+
+def test_a_reason_of_tls_is_not_taken_for_one_of_the_system() -> None:
+    incoming = ssl.MemoryBIO()
+    incoming.write(b"\x16\x03\x01\x00\x05hello")
+    client = ssl.create_default_context().wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="example")
+    with pytest.raises(ssl.SSLError) as caught:
+        client.do_handshake()
+    assert caught.value.errno == errno.EPERM
+    assert plain_reason(caught.value) == "unexpected message"
