@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from pineconed.daemon.durable_file import create_file
 from pineconed.daemon.errors import StartError
 
 SEED_LENGTH = 32
@@ -109,22 +110,8 @@ def key_line(seed: bytes) -> str:
 
 
 def write_key(path: Path, seed: bytes) -> None:
-    """Write a new key file, mode 0600. FileExistsError if the name is taken; it is never overwritten.
-
-    The text goes to a temporary file first and gets its name by a link, so that nobody, not even after a
-    power cut, sees a file with half a key.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(key_line(seed))
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path, follow_symlinks=False)
-    finally:
-        temporary.unlink()
-    _sync_directory(path.parent)
+    """Write a new key file, mode 0600. FileExistsError if the name is taken; it is never overwritten."""
+    create_file(path, key_line(seed).encode())
 
 
 def _open(path: Path) -> int:
@@ -187,11 +174,3 @@ def _parse(raw: bytes, path: Path) -> bytes:
             "copy, or remove it to get a new key and address at the next start"
         )
     return bytes.fromhex(form[1].decode())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,15 +6,14 @@ there is a whole file, the old or the new one.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pineconed.admin.errors import SaveError
 from pineconed.daemon.config_check import Problem, check
 from pineconed.daemon.config_load import ConfigError, Loaded, describe_all, parse_toml, read_text
+from pineconed.daemon.durable_file import replace_file
 
-_MODE = 0o600
 _KEY = "connect"
 _HEAD = """\
 # The peers that `pineconectl add-peer --save` keeps; `pineconectl remove-peer` takes them out again.
@@ -46,30 +45,6 @@ def write_saved(path: Path, uris: Sequence[str]) -> None:
     items = "".join(f"    {json.dumps(uri, ensure_ascii=False)},\n" for uri in uris)
     text = f"{_HEAD}{_KEY} = [\n{items}]\n" if uris else f"{_HEAD}{_KEY} = []\n"
     try:
-        _replace(path, text.encode())
+        replace_file(path, text.encode())
     except OSError as error:
         raise SaveError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
