@@ -22,6 +22,7 @@ from pineconed.transport.websocket.pump import (
     Carrier,
     Pump,
 )
+from tests.unit.transport.intake import read
 
 Peer = ClientWebSocketResponse[bool]
 
@@ -61,20 +62,6 @@ class Rig:
     async def until_started(self) -> None:
         await asyncio.wait_for(self._started.wait(), 5)
 
-    async def read(self, size: int) -> bytes:
-        """What the driver would read."""
-        buffer, found = memoryview(bytearray(262_144)), b""
-        while len(found) < size:
-            try:
-                count = self.stream.recv_into(buffer)
-            except BlockingIOError:
-                await asyncio.sleep(0.001)
-                continue
-            if not count:
-                break
-            found += buffer[:count]
-        return found
-
     async def send(self, data: bytes) -> None:
         """Write as the driver does: when there is room, what fits."""
         view = memoryview(data)
@@ -87,7 +74,7 @@ class Rig:
         """What the driver learns at the end of the stream."""
         try:
             async with asyncio.timeout(5):
-                assert await self.read(1) == b""
+                assert await read(self.stream, 1) == b""
         except ConnectionError as error:
             return str(error)
         return ""
@@ -137,7 +124,7 @@ def test_bytes_come_through_both_ways(size: int, loop: Callable[[], Any]) -> Non
             got += message
         await sending
         assert got == data
-        reading = asyncio.create_task(rig.read(size))
+        reading = asyncio.create_task(read(rig.stream, size))
         for start in range(0, size, MAX_MESSAGE_IN):
             await rig.peer.send_bytes(data[start : start + MAX_MESSAGE_IN])
         assert await reading == data
@@ -151,7 +138,7 @@ def test_an_empty_message_and_pings_do_nothing() -> None:
         await rig.peer.ping(b"are you there")
         await rig.peer.pong(b"")
         await rig.peer.send_bytes(b"x")
-        assert await rig.read(1) == b"x"
+        assert await read(rig.stream, 1) == b"x"
         await rig.send(b"y")
         assert await rig.peer.receive_bytes() == b"y"
 
@@ -213,7 +200,7 @@ def test_the_end_of_the_peer_is_the_end_of_the_stream(loop: Callable[[], Any]) -
     async def check(rig: Rig) -> None:
         await rig.peer.send_bytes(b"bye")
         await rig.peer.close()
-        assert await rig.read(3) == b"bye"
+        assert await read(rig.stream, 3) == b"bye"
         assert await rig.end() == ""
 
     with_rig(check, loop)
@@ -288,7 +275,7 @@ def test_messages_without_content_do_not_hold_up_the_loop(monkeypatch: pytest.Mo
         transport = rig.peer._response.connection.transport  # type: ignore[union-attr]
         assert transport is not None
         transport.write(b"\x82\x80\0\0\0\0" * 2000 + b"\x82\x81\0\0\0\0!")
-        assert await rig.read(1) == b"!"
+        assert await read(rig.stream, 1) == b"!"
         assert turns >= 2000 // 16
         counting.cancel()
         await asyncio.gather(counting, return_exceptions=True)
