@@ -25,6 +25,7 @@ from pineconed.node.link import Link, candidate
 from pineconed.node.links import MIN_FRAMES_A_TURN, LinkTable
 from pineconed.node.liveness import liveness
 from pineconed.node.parts import Parts
+from pineconed.node.protocol_frames import ProtocolFrames
 from pineconed.node.snapshots import (
     NodeStatus,
     PeeringSnapshot,
@@ -42,46 +43,22 @@ from pineconed.overlay.session.waiting import Outgoing
 from pineconed.overlay.snapshots import SessionPage, SessionSnapshot
 from pineconed.peering.admission import Admission, Objection
 from pineconed.peering.peering import KEEPALIVE, Peering, PeeringTimeoutError
-from pineconed.router.broadcast import BroadcastVerdict
 from pineconed.router.errors import PeerFaultError
-from pineconed.router.events import CloseLink, Event, LinkAnnounced, LinkDown, LinkUp, PeerMisbehaved
+from pineconed.router.events import CloseLink, Event, LinkDown, LinkUp
 from pineconed.router.peer import LinkOptions, PeerType
 from pineconed.router.ports import PortAllocator
 from pineconed.router.router import Router
-from pineconed.router.snake import BootstrapVerdict
 from pineconed.router.snapshots import SnakeSnapshot, TreeSnapshot, snake_snapshot, tree_snapshot
-from pineconed.router.verification import MAX_HOPS
 from pineconed.signing import Signer, Verifier
 from pineconed.wire.buffer import Buffer
 from pineconed.wire.errors import CodecError
-from pineconed.wire.frame import (
-    BootstrapFrame,
-    FrameType,
-    TreeAnnouncementFrame,
-    UnknownFrame,
-    WakeupBroadcastFrame,
-    decode_frame,
-)
+from pineconed.wire.frame import FrameType
 from pineconed.wire.keys import KEY_PREFIX_LENGTH
 
 _QUEUE_LIMITS = {PeerType.BLUETOOTH: SLOW_PEERING_LIMIT}
 """Bytes of traffic that may wait for a peering, by its type, if not `PEERING_LIMIT`."""
 
 _OWN_KEY = "the peer has this node's own key: it is this node, or another with a copy of the key file"
-
-SUSPECT_VERDICTS = frozenset(
-    {
-        BootstrapVerdict.MALFORMED,
-        BootstrapVerdict.BAD_SIGNATURE,
-        BootstrapVerdict.OVER_BUDGET,
-        BootstrapVerdict.NO_ROOM,
-        BroadcastVerdict.MALFORMED,
-        BroadcastVerdict.BAD_SIGNATURE,
-        BroadcastVerdict.OVER_BUDGET,
-        BroadcastVerdict.NO_ROOM,
-    }
-)
-"""What became of frames that honest peers send seldom or never."""
 
 
 class Node:
@@ -121,6 +98,7 @@ class Node:
             events=self._events,
             now=now,
         )
+        self._protocol_frames = ProtocolFrames(self._router, self._events)
         self._ports = PortAllocator()
         self._parts = Parts(now.seconds, self._table, self._queues, self._endpoint, self._router, self._ports)
         self._place = self._table.root.public_key, self._table.encoded_coords
@@ -204,7 +182,7 @@ class Node:
                 self._router.set_live(port, live)
             for port, fault in self._router.handle_timer(now):
                 self._close(self._links.by_port[port], str(fault), now, remote_fault=True)
-            self._note_announcements()
+            self._protocol_frames.note_announcements(self._links.by_port.values())
         if now.seconds >= self._endpoint.deadline():
             self._endpoint.handle_timer(now)
         self._note_place(now)
@@ -276,7 +254,7 @@ class Node:
                 if frame[5] == FrameType.TRAFFIC:
                     forward(frame, port, seconds)
                 else:
-                    self._receive_protocol(link, port, frame, now)
+                    self._protocol_frames.receive(link, port, frame, now)
         finally:
             self._note_place(now)
             self._deliver(now)
@@ -297,32 +275,6 @@ class Node:
             self._endpoint.sessions.forget_coords()
         if place[1] != before[1]:
             self._endpoint.sessions.tell_move(now.seconds)
-
-    def _receive_protocol(self, link: Link, port: int, raw: memoryview, now: Now) -> None:
-        frame = decode_frame(raw)
-        if frame.version:
-            self._misbehaved(link, "frame of another version", f"version {frame.version}")
-        match frame:
-            case TreeAnnouncementFrame():
-                if not self._router.handle_announcement(port, frame, now):
-                    self._misbehaved(link, "announcement too long", f"more than {MAX_HOPS} hops")
-                self._note_announcement(link)
-            case BootstrapFrame():
-                verdict = self._router.handle_bootstrap(port, frame, now)
-                self._judge(link, verdict, frame.destination_key)
-            case WakeupBroadcastFrame():
-                seen = self._router.handle_broadcast(port, frame, now)
-                self._judge(link, seen, frame.source_key)
-            case UnknownFrame():
-                self._misbehaved(link, "frame of unknown type", f"type {frame.type}")
-
-    def _judge(self, link: Link, verdict: BootstrapVerdict | BroadcastVerdict, key: bytes) -> None:
-        if verdict in SUSPECT_VERDICTS:
-            self._misbehaved(link, verdict.replace("_", " "), f"from {key.hex()}")
-
-    def _misbehaved(self, link: Link, cause: str, detail: str) -> None:
-        link.drops[cause.replace(" ", "_")] += 1
-        self._events.append(PeerMisbehaved(link.number, cause, detail))
 
     # Links
 
@@ -345,18 +297,6 @@ class Node:
         self._router.add_peer(port, public_key, link.options.peer_type, now)
         self._links.arm(link)
         return port
-
-    def _note_announcements(self) -> None:
-        for link in list(self._links.by_port.values()):
-            self._note_announcement(link)
-
-    def _note_announcement(self, link: Link) -> None:
-        """Report the first valid announcement of a link."""
-        if link.announced or link.port is None or link.peering.public_key is None:
-            return
-        if self._router.peers[link.port].heard is not None:
-            link.announced = True
-            self._events.append(LinkAnnounced(link.number, link.port, link.peering.public_key))
 
     def _close(self, link: Link, reason: str, now: Now, *, remote_fault: bool) -> None:
         self._events.append(CloseLink(link.number, reason, remote_fault))
