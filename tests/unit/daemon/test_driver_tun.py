@@ -3,74 +3,37 @@
 
 import asyncio
 import errno
-import socket
-from collections import Counter
 from typing import cast
 
-import pytest
 from structlog.testing import capture_logs
 
 from pineconed.clock import Now
 from pineconed.router.events import CloseLink, Event, LinkDown, LinkUp
 from pineconed.tun.device import TunDevice
 from pineconed.tun.drops import TunDrop
-from pineconed.wire.buffer import Buffer
 from tests.unit.daemon.driver_bench import Bench, Run, divide_by_zero, read_clock
-
-
-class FakeDevice:
-    """A pair of sockets that keeps packets apart, as a TUN device does."""
-
-    def __init__(self) -> None:
-        self.host, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._near.setblocking(False)
-        self.host.setblocking(False)
-        self.fail_with: OSError | None = None
-        self.drops: Counter[TunDrop] = Counter()
-
-    def fileno(self) -> int:
-        return self._near.fileno()
-
-    def read_packets(self, max_bytes: int) -> list[bytes]:
-        if self.fail_with is not None:
-            raise self.fail_with
-        packets: list[bytes] = []
-        try:
-            while sum(map(len, packets)) < max_bytes:
-                packets.append(self._near.recv(65536))
-        except BlockingIOError:
-            pass
-        return packets
-
-    def write(self, packets: list[Buffer]) -> None:
-        for packet in packets:
-            self._near.send(packet)
-
-    def close(self) -> None:
-        self.host.close()
-        self._near.close()
+from tests.unit.device import Device
 
 
 def test_packets_go_through_the_device_both_ways(run: Run) -> None:
     async def check(bench: Bench) -> None:
-        device = FakeDevice()
+        device = Device()
         bench.driver.attach_tun(cast("TunDevice", device))
         for number in range(5):
-            device.host.send(b"out %d" % number)
+            device.emit(b"out %d" % number)
         await bench.until(lambda: len(bench.node.packets) == 5)
         assert bench.node.packets[4] == b"out 4"
         link, far = bench.connect()
         bench.node.on_receive = lambda _link, data: bench.node.local.append(memoryview(data))
         far.sendall(b"in")
         await bench.until(lambda: bench.node.received[link])
-        assert device.host.recv(100) == b"in"
+        assert device.written == [b"in"]
         bench.driver.detach_tun()
         bench.driver.detach_tun()
         bench.node.local.append(b"for nobody")
         far.sendall(b"!")
         await bench.until(lambda: len(bench.node.received[link]) == 3)
-        with pytest.raises(BlockingIOError):
-            device.host.recv(100)
+        assert device.written == [b"in"]
         device.drops[TunDrop.TUN_REFUSED] += 2
         assert bench.driver.drops() == {"tun_absent": 2, "tun_refused": 2, "tun_offload_unknown": 0}
         device.close()
@@ -81,11 +44,11 @@ def test_packets_go_through_the_device_both_ways(run: Run) -> None:
 def test_a_deleted_device_is_let_go_and_told(run: Run) -> None:
     async def check(bench: Bench) -> None:
         lost: list[str] = []
-        device = FakeDevice()
+        device = Device()
         bench.driver.attach_tun(cast("TunDevice", device), lost.append)
         device.fail_with = OSError(errno.EBADFD, "File descriptor in bad state")
         with capture_logs() as logs:
-            device.host.send(b"x")
+            device.emit(b"x")
             await bench.until(lambda: lost)
         assert lost == ["File descriptor in bad state"]
         assert [entry["event"] for entry in logs] == [
@@ -98,14 +61,14 @@ def test_a_deleted_device_is_let_go_and_told(run: Run) -> None:
 
 def test_a_fault_with_packets_of_the_host_costs_only_these(run: Run) -> None:
     async def check(bench: Bench) -> None:
-        device = FakeDevice()
+        device = Device()
         bench.driver.attach_tun(cast("TunDevice", device))
         bench.node.on_outbound = divide_by_zero
         with capture_logs():
-            device.host.send(b"x")
+            device.emit(b"x")
             await bench.until(lambda: bench.driver.faults.count)
         bench.node.on_outbound = lambda: None
-        device.host.send(b"y")
+        device.emit(b"y")
         await bench.until(lambda: bench.node.packets == [b"y"])
         bench.driver.detach_tun()
         device.close()
@@ -116,7 +79,7 @@ def test_a_fault_with_packets_of_the_host_costs_only_these(run: Run) -> None:
 def test_an_empty_drain_is_no_turn(run: Run) -> None:
     async def check(bench: Bench) -> None:
         bench.driver._on_packets()
-        device = FakeDevice()
+        device = Device()
         bench.driver.attach_tun(cast("TunDevice", device))
         bench.driver._on_packets()
         assert bench.node.packets == []

@@ -6,7 +6,6 @@ import hashlib
 import secrets
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from typing import Any, cast
@@ -32,37 +31,11 @@ from pineconed.transport.tcp_place import TcpPlace
 from pineconed.transport.uri import parse_peer_uri
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.tun.device import TunDevice
-from pineconed.tun.drops import TunDrop
-from pineconed.wire.buffer import Buffer
 from pineconed.wire.handshake import encode_handshake
+from tests.unit.device import Device
 from tests.unit.waiting import until
 
 FAST = DialSettings(backoff_min=0.05, backoff_max=0.2, connect_timeout=2)
-
-
-class Device:
-    """A TUN device in memory: `written` is what the host gets."""
-
-    def __init__(self) -> None:
-        self._host, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._near.setblocking(False)
-        self.written: list[bytes] = []
-        self.drops: Counter[TunDrop] = Counter()
-        self.fileno = self._near.fileno
-
-    def emit(self, packet: bytes) -> None:
-        """The host sends a packet."""
-        self._host.send(packet)
-
-    def read_packets(self, max_bytes: int) -> list[bytes]:
-        return [self._near.recv(65536)]
-
-    def write(self, packets: list[Buffer]) -> None:
-        self.written += [bytes(packet) for packet in packets]
-
-    def close(self) -> None:
-        self._host.close()
-        self._near.close()
 
 
 class Host:
