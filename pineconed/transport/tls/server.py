@@ -30,6 +30,7 @@ from pineconed.transport.tls.proof import (
     transcript,
 )
 from pineconed.transport.tls.stream import Records, TlsStream
+from pineconed.transport.visitors import Visitors
 
 _TOO_SLOW = f"no TLS handshake and proof within {HANDSHAKE_TIMEOUT:g} s"
 _PLAIN = "its URI has to begin with tls://"
@@ -49,36 +50,28 @@ class TlsService:
     def __init__(self, intake: Intake, tls: ServerTls, password: str | None = None) -> None:
         self._intake = intake
         self._tls = tls
-        self._visitors: set[asyncio.Task[TlsStream]] = set()
-        self._closing = False
+        self._visitors = Visitors()
         self._password_key: asyncio.Task[bytes] | None = None
         if password is not None:
             self._password_key = asyncio.ensure_future(asyncio.to_thread(password_key, password))
 
     def serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
         """Hear the client out in a task of its own, 10 s at most."""
-        task = asyncio.get_running_loop().create_task(self._prove_in_time(accepted, remote))
-        visit.give_way = task.cancel
-        self._visitors.add(task)
-        # Not in the task: one that is cancelled before its first step would leave the socket behind.
-        task.add_done_callback(partial(self._decide, accepted, remote, visit))
+        proving = self._prove_in_time(accepted, remote)
+        self._visitors.hear(visit, proving, partial(self._decide, accepted, remote, visit))
 
     def reload(self) -> None:
         """There are no files."""
 
     async def close(self) -> None:
         """Send everybody away who has not come in yet."""
-        self._closing = True
-        for task in self._visitors:
-            task.cancel()
-        await asyncio.gather(*self._visitors, return_exceptions=True)
+        await self._visitors.close()
         if self._password_key is not None:
             await asyncio.gather(self._password_key, return_exceptions=True)
 
     def _decide(
         self, accepted: socket.socket, remote: str, visit: Visit, task: asyncio.Task[TlsStream]
     ) -> None:
-        self._visitors.discard(task)
         error = None if task.cancelled() else task.exception()
         if not task.cancelled() and error is None:
             self._intake.attach(task.result(), visit)
@@ -87,7 +80,7 @@ class TlsService:
         self._intake.fail(remote, visit, _words(error) if error is not None else self._why_cancelled())
 
     def _why_cancelled(self) -> str:
-        return "the listener was closed" if self._closing else GAVE_WAY
+        return "the listener was closed" if self._visitors.closing else GAVE_WAY
 
     async def _prove_in_time(self, accepted: socket.socket, remote: str) -> TlsStream:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT):

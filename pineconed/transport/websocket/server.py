@@ -21,6 +21,7 @@ from pineconed.transport.gate import GAVE_WAY, Visit
 from pineconed.transport.service import Intake
 from pineconed.transport.tcp import plain_reason
 from pineconed.transport.uri import PeerUri
+from pineconed.transport.visitors import Visitors
 from pineconed.transport.websocket.page import SERVER, health, page, refusal
 from pineconed.transport.websocket.pump import LINGER, RECEIVING, Carrier, Pump
 from pineconed.transport.websocket.running import RunningPumps
@@ -109,8 +110,7 @@ class WebSocketService:
         self._origins = frozenset(uri.options.origins)
         self._tls = server_tls(uri)
         self._server = web.Server(self._answer)
-        self._early: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._visitors = Visitors()
 
     def reload(self) -> None:
         """Read the TLS files again, for connections from now on. ListenError when they are no good."""
@@ -119,19 +119,11 @@ class WebSocketService:
     def serve(self, accepted: socket.socket, remote: str, visit: Visit) -> None:
         """Let aiohttp have the socket until it is a WebSocket or has ended."""
         connection = _Connection(self._server, accepted, remote, visit)
-        task = asyncio.get_running_loop().create_task(self._attend(connection))
-        visit.give_way = task.cancel
-        self._early.add(task)
-        # Not in the task: one that is cancelled before its first step would leave the socket behind.
-        task.add_done_callback(partial(self._decide, connection))
+        self._visitors.hear(visit, self._attend(connection), partial(self._decide, connection))
 
     async def close(self) -> None:
         """End what is no WebSocket yet."""
-        self._closing = True
-        early = list(self._early)
-        for task in early:
-            task.cancel()
-        await asyncio.gather(*early, return_exceptions=True)
+        await self._visitors.close()
 
     # ---------------------------------------------------------------- before the upgrade
 
@@ -146,11 +138,10 @@ class WebSocketService:
 
     def _decide(self, connection: _Connection, task: asyncio.Task[None]) -> None:
         """The connection is a WebSocket now, or has ended."""
-        self._early.discard(task)
         if not connection.begun:
             connection.carrier.close()
         if task.cancelled():
-            reason = None if self._closing else GAVE_WAY
+            reason = None if self._visitors.closing else GAVE_WAY
         else:
             error = task.exception()
             reason = connection.fault if error is None else _words(error)
