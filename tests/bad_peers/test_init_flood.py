@@ -13,14 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import mean, median
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from pineconed.admin.client import AdminClient
 from tests.bad_peers.flooder import Flooder
 from tests.network.conftest import require_lab
-from tests.network.lab import Lab, Link, Namespace, Process
+from tests.network.iperf import Transfer
+from tests.network.lab import Lab, Link, Namespace
 from tests.network.nodes import PORT, Pineconed, seed_with_prefix
 from tests.network.ping import PingStream, wait_for_ping
 
@@ -83,30 +84,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(left, target, beside, newcomer, attacker, lab.link(attacker, middle), links[0])
 
 
-@dataclass
-class Transfer:
-    """One TCP stream between `left` and the node under attack, in their session."""
-
-    server: Process
-    client: Process
-    began: float
-
-    @classmethod
-    def begin(cls, place: Place, seconds: float, *, to_left: bool) -> Self:
-        address = place.target.address
-        argv = ["iperf3", "-s", "-1", "--forceflush", "-B", address]
-        server = place.target.host.start("iperf3-server", *argv)
-        server.wait_for("Server listening")
-        argv = ["iperf3", "-c", address, "-t", f"{seconds:g}", "-i", "1", "-J"]
-        client = place.left.host.start("iperf3-client", *argv, *(["-R"] if to_left else []))
-        return cls(server, client, time.monotonic())
-
-    def seconds(self) -> list[tuple[float, float]]:
-        """Wait for the end; when each second began (monotonic, nearly), and its bits per second."""
-        self.client.wait(30)
-        self.server.wait(10)
-        rows = [row["sum"] for row in json.loads(self.client.text())["intervals"]]
-        return [(self.began + row["start"], row["bits_per_second"]) for row in rows]
+def rates(transfer: Transfer) -> list[tuple[float, float]]:
+    """Wait for the end; when each second began (monotonic, nearly), and its bits per second."""
+    rows = [row["sum"] for row in transfer.report()["intervals"]]
+    return [(transfer.began + row["start"], row["bits_per_second"]) for row in rows]
 
 
 @dataclass
@@ -171,12 +152,13 @@ def flooded(
         memory = {name: node.process.memory_bytes() for name, node in nodes.items()}
         lines, busy = len(target.process.text().splitlines()), target.process.cpu_seconds()
         before = drops(target)
-        transfer = Transfer.begin(place, seconds + 1, to_left=to_left)
+        options = ["-i", "1", *(["-R"] if to_left else [])]
+        transfer = Transfer(place.left.host, target.host, target.address, seconds + 1, *options)
         flooder.begin()
         ages, dialled = watch(place, seconds - 1, dials)
         report = flooder.report(timeout=30)
     busy = (target.process.cpu_seconds() - busy) / seconds
-    carried = transfer.seconds()
+    carried = rates(transfer)
     seen = Seen(
         [phase_of(told, carried) for told in report["phases"]],
         ages,

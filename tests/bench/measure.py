@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured on one overlay between two hosts."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.programs import Setup
-from tests.network.lab import LabError, Namespace, Process, run, wait_until
+from tests.network.iperf import throughput
+from tests.network.lab import LabError, Namespace, run, wait_until
 from tests.network.ping import parse_ping
 
 PACKET_BYTES = 64
@@ -81,18 +81,9 @@ class Bench:
         except LabError as error:
             return parse_ping(str(error)).times
 
-    def _start_server(self, *argv: str, ready: str) -> Process:
-        process = self._last.start(f"{Path(argv[0]).name}-{time.monotonic_ns()}", *argv)
-        process.wait_for(ready)
-        return process
-
     def _bulk(self, streams: int, back: bool = False) -> float:
         """Bits per second that arrive, of one direction."""
-        server = self._start_server("iperf3", "-s", "-1", "--forceflush", ready="Server listening")
-        argv = ["iperf3", "-c", self._setup.last, "-t", f"{self._seconds:g}", "-P", str(streams), "-J"]
-        output = self._first.run(*argv, *(["-R"] if back else []), timeout=self._seconds + 30)
-        server.wait(10)
-        return float(json.loads(output)["end"]["sum_received"]["bits_per_second"])
+        return throughput(self._first, self._last, self._setup.last, self._seconds, streams, back)
 
     def _bulk_with_ping(self) -> tuple[float, float]:
         """One stream, and the median round-trip time of a ping beside it, in milliseconds."""
@@ -105,9 +96,9 @@ class Bench:
     def _small_packets(self) -> float:
         """Packets per second that arrive out of a flood."""
         span = self._seconds
-        receiver = self._start_server(
-            str(self._packets), "receive", str(UDP_PORT), f"{span + 2:g}", ready="ready"
-        )
+        receive = [str(self._packets), "receive", str(UDP_PORT), f"{span + 2:g}"]
+        receiver = self._last.start(f"packets-{time.monotonic_ns()}", *receive)
+        receiver.wait_for("ready")
         flood = [str(self._packets), "send", self._setup.last, str(UDP_PORT), f"{span:g}", str(PACKET_BYTES)]
         self._first.run(*flood, timeout=span + 20)
         receiver.wait(span + 10)

@@ -20,6 +20,7 @@ import pytest
 
 from pineconed.admin.client import AdminClient
 from tests.network.conftest import require_lab
+from tests.network.iperf import Transfer
 from tests.network.lab import Lab, Link, Namespace, Process, wait_until
 from tests.network.lines import line_of
 from tests.network.nodes import Pineconed
@@ -241,42 +242,35 @@ def session_drops(node: Pineconed) -> dict[str, int]:
     return {cause: count for cause, count in session["drops"].items() if count}
 
 
-def watch_keys(node: Pineconed, processes: Sequence[Process]) -> list[float]:
-    """Look at the age of the keys until the processes have ended, without the cost of `pineconectl`."""
+def watch_keys(node: Pineconed, transfers: Sequence[Transfer]) -> list[float]:
+    """Look at the age of the keys until the transfers have ended, without the cost of `pineconectl`."""
     client = AdminClient(str(node.socket))
     ages = []
-    while any(process.alive for process in processes):
+    while any(transfer.running for transfer in transfers):
         (session,) = json.loads(client.get("/v1/sessions"))["sessions"]
         ages.append(session["key_age_seconds"])
         time.sleep(0.2)
     return ages
 
 
-def start_load(left: Pineconed, right: Pineconed, port: int, *options: str) -> Process:
-    """Start iperf3 from left to right."""
-    serve = ["iperf3", "-s", "-1", "--forceflush", "-B", right.address, "-p", str(port)]
-    right.host.start(f"server-{port}", *serve).wait_for("Server listening")
-    send = ["iperf3", "-c", right.address, "-p", str(port), "-t", str(REKEY_SECONDS), "-J", *options]
-    return left.host.start(f"client-{port}", *send)
-
-
 def test_new_keys_every_second_lose_nothing(lab: Lab) -> None:
     """A minute of one TCP stream as fast as it goes and, beside it, of datagrams at a moderate rate."""
     left, right = line_of(lab, 2, REKEY)
     wait_for_ping(left.host, right.address)
-    bulk = start_load(left, right, 5201)
-    datagrams = start_load(left, right, 5202, "-u", "-b", "8M", "-l", "1100")
+    way = left.host, right.host, right.address, REKEY_SECONDS
+    bulk = Transfer(*way)
+    datagrams = Transfer(*way, "-u", "-b", "8M", "-l", "1100", port=5202)
     ages = watch_keys(left, [bulk, datagrams])
     renewals = sum(later < earlier for earlier, later in pairwise(ages))
     print(f"keys renewed at least {renewals} times, oldest {max(ages):.1f} s")
     print(f"dropped: {drops(left)} and {drops(right)}, of the session {session_drops(right)}")
     assert renewals >= REKEY_SECONDS * 0.75
     assert max(ages) <= 2.5
-    total = json.loads(datagrams.text())["end"]["sum"]
+    total = datagrams.report()["end"]["sum"]
     print(f"{total['packets']} datagrams, {total['lost_packets']} lost")
     assert total["packets"] > REKEY_SECONDS * 800
     assert total["lost_packets"] == 0
-    end = json.loads(bulk.text())["end"]
+    end = bulk.report()["end"]
     rate, again = end["sum_received"]["bits_per_second"], end["sum_sent"]["retransmits"]
     full = drops(left).get("queue_full", 0)
     print(f"{rate / 1e6:.0f} Mbit/s, {again} segments sent again")

@@ -2,16 +2,14 @@
 """Segmentation offload between real hosts: with nodes that take super-packets, and with those that do not."""
 
 import hashlib
-import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Sequence
 
 import pytest
 
-from tests.network.iperf import throughput
+from tests.network.iperf import Transfer, throughput
 from tests.network.lab import Lab, Namespace
 from tests.network.nodes import PORT, GoIp, Pineconed, in_clear
 from tests.network.ping import ping, wait_for_ping
@@ -44,7 +42,7 @@ def pair(lab: Lab, left: str, right: str) -> tuple[Pineconed, Pineconed]:
     return nodes
 
 
-def transfer(source: Namespace, target: Namespace, address: str) -> None:
+def send_bytes(source: Namespace, target: Namespace, address: str) -> None:
     """Send bytes by TCP; they arrive as they were."""
     data = os.urandom(TRANSFER)
     listener = target.open_socket(socket.AF_INET6)
@@ -69,13 +67,8 @@ def send_and_end(connection: socket.socket, data: bytes) -> None:
 
 def datagrams(source: Namespace, target: Namespace, address: str) -> None:
     """Send datagrams of 1,100 bytes, 1,000 a second; nearly all arrive."""
-    server = target.start(
-        f"iperf3-{time.monotonic_ns()}", "iperf3", "-s", "-1", "--forceflush", "-B", address
-    )
-    server.wait_for("Server listening")
-    argv = ["iperf3", "-c", address, "-u", "-b", "8800k", "-l", "1100", "-t", "2", "-J"]
-    total = json.loads(source.run(*argv, timeout=30))["end"]["sum"]
-    server.wait(10)
+    transfer = Transfer(source, target, address, 2, "-u", "-b", "8800k", "-l", "1100")
+    total = transfer.report()["end"]["sum"]
     print(f"{total['packets']} datagrams, {total['lost_packets']} lost")
     assert total["packets"] > 1500
     assert total["lost_packets"] < total["packets"] * 0.1
@@ -91,7 +84,7 @@ def bad_checksums(host: Namespace) -> int:
 def carry_everything(ends: Sequence[tuple[Namespace, str]]) -> None:
     """TCP, UDP and ping in both directions between two hosts, each with its overlay address."""
     for (source, _), (target, address) in (ends, ends[::-1]):
-        transfer(source, target, address)
+        send_bytes(source, target, address)
         rate = throughput(source, target, address, seconds=2)
         print(f"{rate / 1e6:.0f} Mbit/s")
         assert rate > LEAST_BITS

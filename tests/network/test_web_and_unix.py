@@ -17,6 +17,7 @@ from pineconed.signing import Ed25519Signer
 from pineconed.transport.gate import DAWDLING
 from pineconed.wire.handshake import encode_handshake
 from tests.network.conftest import reference, require_lab
+from tests.network.iperf import throughput
 from tests.network.lab import Lab, Namespace, wait_until
 from tests.network.nodes import PORT, GoRouter, Pineconed, seed_with_prefix
 from tests.network.ping import PingStream, ping, wait_for_ping
@@ -86,10 +87,8 @@ def test_a_ping_passes_a_bulk_transfer_over_ws(lab: Lab) -> None:
     right = Pineconed(b, [f"ws://0.0.0.0:{PORT}"]).wait_ready()
     left = Pineconed(a, [], [f"ws://{link.address(b)}:{PORT}"]).wait_ready()
     wait_for_ping(a, right.address)
-    server = b.start("iperf3", "iperf3", "-s", "-1", "--forceflush")
-    server.wait_for("Server listening")
     with PingStream(a, right.address, interval=0.05) as stream:
-        a.run("iperf3", "-c", right.address, "-t", "6", timeout=30)
+        throughput(a, b, right.address, seconds=6)
         result = stream.stop()
     print(f"on 100 Mbit/s, beside a bulk transfer: {result}")
     assert result.loss <= 0.02
