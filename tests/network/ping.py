@@ -6,7 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Self
+from typing import Protocol, Self
 
 from tests.network.lab import LabError, Namespace, Process, wait_until
 
@@ -69,6 +69,29 @@ def wait_for_ping(source: Namespace, address: str, timeout: float = 30.0) -> flo
         return ping(source, address, count=1, wait=0.5).received == 1
 
     return wait_until(answered, timeout, f"an answer from {address} to {source.label}", interval=0.05)
+
+
+class Node(Protocol):
+    """What answers pings, ours or the reference."""
+
+    @property
+    def host(self) -> Namespace:
+        """Where it runs."""
+
+    @property
+    def address(self) -> str:
+        """Of the overlay."""
+
+
+def assert_pings_both_ways(one: Node, other: Node) -> None:
+    """Small and large packets in both directions, without loss."""
+    wait_for_ping(one.host, other.address, 40)
+    wait_for_ping(other.host, one.address, 40)
+    for source, target in ((one, other), (other, one)):
+        for size in (1, 60_000):
+            result = ping(source.host, target.address, count=10, size=size, interval=0.1)
+            print(f"{source.host.label} to {target.host.label}, {size} bytes: {result}")
+            assert result.received == 10
 
 
 class PingStream:

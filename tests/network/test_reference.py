@@ -17,7 +17,7 @@ from tests.network.conftest import reference, require_lab
 from tests.network.iperf import throughput
 from tests.network.lab import Lab, Link, Namespace, wait_until
 from tests.network.nodes import PORT, GoIp, GoRouter, Pineconed, in_clear, seed_with_prefix
-from tests.network.ping import ping, wait_for_ping
+from tests.network.ping import assert_pings_both_ways, wait_for_ping
 from tests.network.tree import objections, wait_for_tree
 
 pytestmark = [
@@ -148,17 +148,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 DIALLERS = pytest.mark.parametrize("dialler", ["ours", "reference"])
-
-
-def assert_pings_both_ways(left: End, right: End) -> None:
-    """Small and large packets in both directions, without loss."""
-    wait_for_ping(left.host, right.address, 40)
-    wait_for_ping(right.host, left.address, 40)
-    for source, target in ((left, right), (right, left)):
-        for size in (1, 60_000):
-            result = ping(source.host, target.address, count=10, size=size, interval=0.1)
-            print(f"{source.host.label} to {target.host.label}, {size} bytes: {result}")
-            assert result.received == 10
 
 
 def session_states(node: Pineconed) -> list[str]:

@@ -20,7 +20,7 @@ from tests.network.conftest import reference, require_lab
 from tests.network.iperf import throughput
 from tests.network.lab import Lab, Namespace, wait_until
 from tests.network.nodes import PORT, GoRouter, Pineconed, seed_with_prefix
-from tests.network.ping import PingStream, ping, wait_for_ping
+from tests.network.ping import PingStream, assert_pings_both_ways, wait_for_ping
 from tests.network.tree import wait_for_tree
 from tests.unit.transport import proxies
 from tests.unit.transport.websocket.front import Files, certificates
@@ -37,17 +37,6 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return certificates(tmp_path_factory.mktemp("tls"), "10.77.1.2", "node.example")
-
-
-def assert_pings_both_ways(one: Pineconed, other: Pineconed) -> None:
-    """Small and large packets in both directions, without loss."""
-    wait_for_ping(one.host, other.address, 20)
-    wait_for_ping(other.host, one.address, 20)
-    for source, target in ((one, other), (other, one)):
-        for size in (1, 60_000):
-            result = ping(source.host, target.address, count=10, size=size, interval=0.05)
-            print(f"{source.host.label} to {target.host.label}, {size} bytes: {result}")
-            assert result.received == 10
 
 
 def peering(node: Pineconed) -> dict[str, Any]:
