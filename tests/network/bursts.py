@@ -5,11 +5,10 @@ import socket
 import time
 from dataclasses import dataclass
 
-from tests.network.lab import Namespace
+from tests.network.lab import SO_RCVBUFFORCE, Namespace
 from tests.network.nodes import Pineconed
 
 UDP_PORT = 9200
-SO_RCVBUFFORCE = 33
 IPV6_AND_UDP = 48
 """Bytes of headers before the data of a datagram."""
 

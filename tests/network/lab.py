@@ -31,6 +31,8 @@ PREFIX = "pclab"
 """All namespaces of all labs begin with this, then the process id of the run, then a number."""
 
 CLONE_NEWNET = 0x40000000
+SO_RCVBUFFORCE = 33
+"""The option of sockets; `socket` does not have it."""
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -310,21 +312,8 @@ class Link:
     def limit(self, megabits: int, queue_bytes: int = 262_144) -> None:
         """Give both directions a bandwidth."""
         for end in (self.a, self.b):
-            end.run(
-                "tc",
-                "qdisc",
-                "replace",
-                "dev",
-                self.device,
-                "root",
-                "tbf",
-                "rate",
-                f"{megabits}mbit",
-                "burst",
-                "64kb",
-                "limit",
-                str(queue_bytes),
-            )
+            bucket = f"tbf rate {megabits}mbit burst 64kb limit {queue_bytes}"
+            end.run("tc", "qdisc", "replace", "dev", self.device, "root", *bucket.split())
 
 
 class Lab:

@@ -21,7 +21,7 @@ import pytest
 from pineconed.admin.client import AdminClient
 from tests.network.conftest import require_lab
 from tests.network.iperf import Transfer
-from tests.network.lab import Lab, Link, Namespace, Process, wait_until
+from tests.network.lab import SO_RCVBUFFORCE, Lab, Link, Namespace, Process, wait_until
 from tests.network.lines import line_of
 from tests.network.nodes import Pineconed
 from tests.network.ping import PingStream, wait_for_ping
@@ -32,7 +32,6 @@ PATTERN = bytes.fromhex("9d3be1570c42f8a61e95d07b2ac8643f")
 """What is looked for; ping fills its packets with it, over and over."""
 
 ETH_P_ALL = 3
-SO_RCVBUFFORCE = 33
 UDP_PORT = 9100
 BACK_WITHIN = 5.0
 REKEY = "[overlay]\nrekey_after = 1.0\n"
