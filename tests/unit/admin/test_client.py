@@ -3,9 +3,6 @@
 
 import errno
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,26 +17,8 @@ from pineconed.admin.client import (
     RefusedError,
     decode,
 )
+from tests.unit.admin.answering import answering
 from tests.unit.admin.fakes import World
-
-
-@contextmanager
-def answering(path: Path, answer: bytes) -> Iterator[None]:
-    """Something that takes one connection at `path` and says `answer`, whatever it is asked."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield
-        thread.join(10)
 
 
 def test_a_whole_conversation(socket_path: Path, world: World) -> None:

@@ -6,11 +6,11 @@ import os
 import socket
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
 
+from tests.unit.admin.answering import answering
 from tests.unit.admin.fakes import OWN_KEY, World
 from tests.unit.cli.conftest import Pineconectl, Result
 from tests.unit.cli.process import COMMAND, environment, piped
@@ -119,20 +119,8 @@ def test_not_permitted_to_look_into_the_directory(pineconectl: Pineconectl, tmp_
 
 def test_an_answer_that_is_not_understood(pineconectl: Pineconectl, tmp_path: Path) -> None:
     path = tmp_path / "other"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
+    with answering(path, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"):
         check(pineconectl("status", "--socket", str(path)), 1, "same version")
-        thread.join()
 
 
 def test_a_mistake_in_the_daemon(socket_path: Path, world: World) -> None:
