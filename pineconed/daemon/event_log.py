@@ -214,7 +214,7 @@ class EventLog:
         """One line for a peering that ends, after which nothing of it is remembered."""
         fields: dict[str, Any] = {"reason": event.reason}
         text = _FAILED
-        if event.public_key is not None:
+        if event.port is not None:
             text = "peering down"
             if event.link not in self._announced:
                 text, fields = "peering did not come up", {"reason": after_handshake(event.reason)}

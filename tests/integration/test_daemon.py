@@ -217,6 +217,7 @@ def test_a_node_that_stops_takes_leave(start: Start) -> None:
     assert one.sessions() == []
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("asks", ["the one that stays", "the one that was restarted"])
 def test_after_a_restart_the_session_is_back_at_once(start: Start, asks: str, number: signal.Signals) -> None:

@@ -18,6 +18,7 @@ LONGEST_START = 0.25
 HEAVY = ("aiohttp", "asyncio", "rich", "nacl", "cryptography", "pineconed.wire", "pineconed.node")
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["status"], ["peers", "--help"], ["version", "--socket", "/x"]]
 )

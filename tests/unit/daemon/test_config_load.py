@@ -233,7 +233,7 @@ def test_a_group_is_a_name_a_number_or_nothing(load_text: LoadText, group: str, 
             'peers = ["tcp://a:1"]',
             (
                 "1: peers: unknown key or section; known here: listen, connect, node, tun, "
-                "overlay, admin, log, peering, multicast"
+                "overlay, admin, log, peering, multicast, ble"
             ),
         ),
         (

@@ -180,8 +180,8 @@ def test_a_node_whose_value_is_a_lie_gets_one_line_and_is_left_alone(run: Callab
         assert row.next_try_seconds > 20
 
     lines = run(check, foreign_is_higher=True)
-    [line] = [line for line in lines if line["log_level"] == "warning"]
-    assert line["event"] == "handshake failed"
+    [line] = [line for line in lines if line["event"] == "handshake failed"]
+    assert line["log_level"] == "warning"
     assert "does not begin with " + "ff" * 18 in line["reason"]
 
 
