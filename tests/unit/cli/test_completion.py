@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `pineconectl completion` prints does in the shells what it should."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ SHELLS = ("bash", "zsh", "fish")
 def folder(tmp_path: Path, pineconectl: Pineconectl) -> Path:
     """A folder with the program `pineconectl` and the script for each shell."""
     program = tmp_path / "pineconectl"
+    interpreter = shlex.quote(sys.executable)
     program.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -c "from pineconed.cli.main import main; main()" "$@"\n'
+        f'#!/bin/sh\nexec {interpreter} -c "from pineconed.cli.main import main; main()" "$@"\n'
     )
     program.chmod(0o755)
     for shell in SHELLS:

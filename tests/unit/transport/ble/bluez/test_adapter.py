@@ -111,7 +111,6 @@ def test_a_signal_right_behind_the_answer(play: Play) -> None:
         bench.bluez.next["GetManagedObjects"] = bench.bluez.plug_in
         bench.begin()
         await bench.reported(AdapterState.READY)
-        assert AdapterState.FAILED not in [report.state for report in bench.reports]
 
     play(scene)
 
