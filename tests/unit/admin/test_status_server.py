@@ -2,12 +2,14 @@
 """The status socket: what strangers are told, and how little of the daemon they can take."""
 
 import asyncio
+import select
 import socket
 import stat
+import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,51 @@ def test_questions_are_taken_at_a_rate_and_cost_one_look_for_many(
             assert call(tmp_path / "s", "GET", "/v1/status").status == 200
         assert 0.45 <= time.monotonic() - began < 5
     assert len(looks) <= 1 + (time.monotonic() - began) / status_server.FRESH_SECONDS
+
+
+def test_who_dribbles_a_request_is_not_heard_out(path: Path) -> None:
+    with connect(path) as slow:
+        for letter in b"GET /v1/version HTTP/1.1":
+            slow.sendall(bytes([letter]))
+            time.sleep(0.01)
+            if select.select([slow], [], [], 0)[0]:
+                break
+        else:
+            pytest.fail("every piece was waited for")
+        assert slow.recv(100).startswith(b"HTTP/1.1 ")
+
+
+def slow_to_close(seconds: int) -> tuple[socket.socket, socket.socket]:
+    """A TCP connection whose first end takes so long to close, because the other end does not read."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far = listener.accept()[0]
+    near.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            near.send(bytes(65536))
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+    return near, far
+
+
+def test_descriptors_that_are_slow_to_close_do_not_hold_up_the_loop(world: World, tmp_path: Path) -> None:
+    async def attacked() -> float:
+        server = StatusServer(world.backend(), tmp_path / "s", time.monotonic)
+        server.start()
+        near, far = slow_to_close(3)
+        with far, connect(tmp_path / "s") as stranger:
+            socket.send_fds(stranger, [b"GET /v1/version HTTP/1.1\r\n\r\n"], [near.fileno()])
+            near.close()
+            began = time.monotonic()
+            await asyncio.sleep(0.2)
+            await server.close()
+            return time.monotonic() - began
+
+    assert asyncio.run(attacked()) < 2.5
+    for thread in threading.enumerate():
+        if thread.name == "status socket":
+            thread.join(10)  # the descriptor is closed now that the other end is
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_socket_is_gone_with_the_server(world: World, tmp_path: Path) -> None:
