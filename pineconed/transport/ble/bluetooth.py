@@ -260,7 +260,7 @@ class Bluetooth:
         self._wake.set()
 
     def _accept(self, channel: Channel) -> None:
-        if not self._policy.may_accept():
+        if not self._policy.may_accept(channel.remote):
             channel.socket.close()
             return
         self._policy.accepted(self._attach(channel, None), channel.remote)

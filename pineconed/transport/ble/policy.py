@@ -38,6 +38,9 @@ MAX_LINKS = 32
 MAX_STRANGERS = 8
 """Channels that others opened and on which no handshake is done yet: the addresses are free to choose."""
 
+MAX_PER_DEVICE = 2
+"""Channels that one device has opened, peerings or not: one, one more while the first ends."""
+
 SURPLUS = "there is another Bluetooth peering to this node"
 
 
@@ -175,10 +178,15 @@ class BlePolicy:
 
     # ---------------------------------------------------------------- links
 
-    def may_accept(self) -> bool:
-        """Whether there is room for a channel that another device has opened."""
-        strangers = sum(1 for link in self._links.values() if not link.dialled and not link.public_key)
-        room = strangers < MAX_STRANGERS and len(self._links) < MAX_LINKS
+    def may_accept(self, address: BleAddress) -> bool:
+        """Whether there is room for a channel that this device has opened.
+
+        A radio has few connections, but each may have many channels, and keys are made at no cost.
+        """
+        opened = [link for link in self._links.values() if not link.dialled]
+        strangers = sum(1 for link in opened if not link.public_key)
+        same = sum(1 for link in opened if link.address == address)
+        room = strangers < MAX_STRANGERS and same < MAX_PER_DEVICE and len(self._links) < MAX_LINKS
         self.counters["channels_accepted" if room else "channels_over_limit"] += 1
         return room
 

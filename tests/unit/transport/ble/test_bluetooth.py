@@ -328,9 +328,9 @@ def test_a_lie_is_followed_to_its_address(run: Callable[[Check], None]) -> None:
 def test_channels_of_strangers_beyond_the_limit_are_closed_at_once(run: Callable[[Check], None]) -> None:
     async def check(world: World) -> None:
         await world.ready()
-        for _ in range(MAX_STRANGERS):
-            world.backend.accept(world.backend.channel())
-        one_more = world.backend.channel()
+        for number in range(MAX_STRANGERS):
+            world.backend.accept(world.backend.channel(HERE._replace(text=str(number))))
+        one_more = world.backend.channel(THERE)
         world.backend.accept(one_more)
         assert one_more.socket.fileno() == -1
         assert len(world.links) == MAX_STRANGERS

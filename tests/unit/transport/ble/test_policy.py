@@ -10,6 +10,7 @@ from pineconed.transport.ble.policy import (
     AWAIT,
     FRESH,
     MAX_LINKS,
+    MAX_PER_DEVICE,
     MAX_STRANGERS,
     SURPLUS,
     BlePolicy,
@@ -71,7 +72,7 @@ class World:
         return link
 
     def call(self, address: BleAddress = THERE) -> int:
-        assert self.policy.may_accept()
+        assert self.policy.may_accept(address)
         link = next(self._numbers)
         self.policy.accepted(link, address)
         return link
@@ -389,16 +390,27 @@ def test_one_step_at_a_time(world: World) -> None:
 
 def test_channels_of_strangers_are_bounded(world: World) -> None:
     links = [world.call(at(number)) for number in range(MAX_STRANGERS)]
-    assert not world.policy.may_accept()
+    assert not world.policy.may_accept(at(98))
     assert world.policy.counters["channels_over_limit"] == 1
     world.up(links[0], HIGH)
-    assert world.policy.may_accept()
+    assert world.policy.may_accept(at(98))
+
+
+def test_channels_that_one_device_opens_are_bounded_whatever_keys_it_shows(world: World) -> None:
+    links = [world.call(THERE) for _ in range(MAX_PER_DEVICE)]
+    for number, link in enumerate(links):
+        world.up(link, bytes([number]) * 32)
+    assert not world.policy.may_accept(THERE)
+    assert world.policy.counters["channels_over_limit"] == 1
+    assert world.policy.may_accept(HERE)
+    world.down(links[0])
+    assert world.policy.may_accept(THERE)
 
 
 def test_channels_are_bounded_in_all(world: World) -> None:
     for number in range(MAX_LINKS):
         world.up(world.call(at(number)), bytes([number]) * 32)
-    assert not world.policy.may_accept()
+    assert not world.policy.may_accept(at(98))
     assert world.see(at(99)) is None
 
 
