@@ -22,6 +22,7 @@ from bumble.transport.common import Transport, TransportSpecError
 from pineconed.transport.ble.address import AddressKind, BleAddress
 from pineconed.transport.ble.backend import AdapterReport, AdapterState, BleError, Channel, Sighting
 from pineconed.transport.ble.bumble_channel import ChannelPump, open_channel
+from pineconed.transport.ble.bumble_uuids import SERVICE, shows_service
 from pineconed.transport.ble.value import CHARACTERISTIC_UUID, SERVICE_UUID
 
 RETRY = 2.0
@@ -39,18 +40,20 @@ MTU = 2048
 CREDITS = 32
 """Packets that the other side may send before it hears from us: 64 KiB."""
 
+IDLE = 30.0
+"""Seconds that a device which connected to us may have no channel: controllers take few connections."""
+
 LINGER = 1.0
 """Seconds that a connection is left for the other node to use, which often comes at the same moment."""
 
 MAX_KNOWN = 1024
 """Addresses that Bumble may remember of its scan."""
 
-_SERVICE = UUID(SERVICE_UUID)
 _ADVERTISEMENT = bytes(
     AdvertisingData(
         [
             (AdvertisingData.FLAGS, bytes([0x06])),  # general discoverable, no BR/EDR
-            (AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, bytes(_SERVICE)),
+            (AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, bytes(SERVICE)),
         ]
     )
 )
@@ -238,7 +241,7 @@ class BumbleBackend:
             return
         if len(device.advertisement_accumulators) > MAX_KNOWN:
             device.advertisement_accumulators.clear()
-        if found.is_connectable and _SERVICE in _services(found.data):
+        if found.is_connectable and shows_service(found.data):
             unknown = found.rssi == Advertisement.RSSI_NOT_AVAILABLE
             self._seen(Sighting(_address(found.address), None if unknown else found.rssi))
 
@@ -258,7 +261,9 @@ class BumbleBackend:
         """A controller stops to advertise when somebody connects, and may connect when we no longer want."""
         if self._advertised and connection.role is hci.Role.PERIPHERAL and self._device is not None:
             self._spawn(self._on_air(self._device))
-        if connection.role is hci.Role.CENTRAL and _address(connection.peer_address) != self._target:
+        if connection.role is hci.Role.PERIPHERAL:
+            self._spawn(self._disconnect_later(connection, IDLE))
+        elif _address(connection.peer_address) != self._target:
             self._disconnect_if_idle(connection)
 
     async def read(self, address: BleAddress) -> bytes:
@@ -267,7 +272,7 @@ class BumbleBackend:
         try:
             with _plain_errors("read its value"):
                 peer = Peer(connection)
-                services = await peer.discover_service(_SERVICE)
+                services = await peer.discover_service(SERVICE)
                 if not services:
                     raise BleError("it has no service of Pinecone")
                 found = await services[0].discover_characteristics([UUID(CHARACTERISTIC_UUID)])
@@ -326,10 +331,10 @@ class BumbleBackend:
         with contextlib.suppress(BleError):
             connection = self._connection_to(address)
             if connection is not None and connection.role is hci.Role.CENTRAL:
-                self._spawn(self._disconnect_later(connection))
+                self._spawn(self._disconnect_later(connection, LINGER))
 
-    async def _disconnect_later(self, connection: Connection) -> None:
-        await asyncio.sleep(LINGER)
+    async def _disconnect_later(self, connection: Connection, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         self._disconnect_if_idle(connection)
 
     def _hand_over(self, channel: LeCreditBasedChannel, early: bytes = b"") -> Channel:
@@ -393,17 +398,6 @@ def _spec(psm: int | None) -> LeCreditBasedChannelSpec:
     return LeCreditBasedChannelSpec(psm, mtu=MTU, mps=MTU, max_credits=CREDITS)
 
 
-def _services(data: AdvertisingData) -> list[UUID]:
-    found: list[UUID] = []
-    for kind in (
-        AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-        AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-    ):
-        for raw in data.get_all(kind, raw=True):
-            found += [UUID.from_bytes(raw[at : at + 16]) for at in range(0, len(raw) - 15, 16)]
-    return found
-
-
 def _address(address: hci.Address) -> BleAddress:
     kind = AddressKind.PUBLIC if address.is_public else AddressKind.RANDOM
     return BleAddress(str(address).partition("/")[0], kind)
@@ -417,7 +411,10 @@ def _hci_address(address: BleAddress) -> hci.Address:
 
 @contextlib.contextmanager
 def _plain_errors(what: str) -> Iterator[None]:
-    """What goes wrong in Bumble is a `BleError`; so is a connection that ends meanwhile."""
+    """What goes wrong in Bumble is a `BleError`; so is a connection that ends meanwhile.
+
+    Bumble hardly looks at what a device answers, so that can raise anything.
+    """
     try:
         yield
     except BleError:
@@ -427,7 +424,7 @@ def _plain_errors(what: str) -> Iterator[None]:
         if task is not None and task.cancelling():
             raise
         raise BleError(f"cannot {what}: the connection ended") from error
-    except (BaseBumbleError, OSError, asyncio.InvalidStateError, ValueError) as error:
+    except Exception as error:
         raise BleError(f"cannot {what}: {_words(error)}") from error
 
 
