@@ -10,6 +10,7 @@ from other nodes: no value can fake a line or steer a terminal. When nobody read
 import logging
 import os
 import select
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -18,6 +19,12 @@ import structlog
 from pineconed.daemon.config import LogLevel as Level
 from pineconed.daemon.config import LogSection
 from pineconed.daemon.journal import PRIORITIES, EventDict, Fields, Processor, find_journal
+from pineconed.daemon.time_source import read_now
+from pineconed.rate import TokenBucket
+
+LIBRARY_LINES_PER_SECOND = 0.2
+LIBRARY_LINES_BURST = 20.0
+"""How many lines each library may write, and how many at once after a quiet time."""
 
 _NUMBERS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
@@ -180,10 +187,26 @@ def priority(level: str) -> str:
 
 
 class _LibraryLines(logging.Handler):
-    """Takes what libraries log by the standard module into our own log."""
+    """Takes what libraries log by the standard module into our own log.
+
+    Other nodes can cause some of it, such as by packets that a library does not understand, so each library
+    has a rate; the next line after that tells how many were left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buckets: dict[str, TokenBucket] = {}
+        self._left_out: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
+        """Write one record, unless its library has written many just before."""
+        library = record.name.partition(".")[0]
+        bucket = self._buckets.setdefault(library, TokenBucket(LIBRARY_LINES_PER_SECOND, LIBRARY_LINES_BURST))
+        if bucket.spend(1, read_now().seconds):
+            self._left_out[library] += 1
+            return
         level = record.levelname.lower()
-        fields = {"logger": record.name, "exc_info": record.exc_info}
+        fields: dict[str, Any] = {"logger": record.name, "exc_info": record.exc_info}
+        if left_out := self._left_out.pop(library, 0):
+            fields["left_out"] = left_out
         write_line(level if level in _NUMBERS else "error", record.getMessage(), fields)

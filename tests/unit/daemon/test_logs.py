@@ -16,8 +16,11 @@ from typing import TextIO
 import pytest
 import structlog
 
+from pineconed.clock import Now
+from pineconed.daemon import logs
 from pineconed.daemon.config import LogSection
 from pineconed.daemon.logs import LogLevels, LossyStream, set_up_logs, write_line
+from pineconed.daemon.time_source import read_now
 
 NOWHERE: Mapping[str, str] = {}
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
@@ -169,6 +172,21 @@ def test_it_is_known_which_levels_are_written(level: str, wanted: bool) -> None:
     levels = LogLevels("info")
     assert levels.wants(level) == wanted
     assert levels.level == "info"
+
+
+def test_a_library_cannot_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chatter() -> None:
+        for _ in range(1000):
+            logging.getLogger("one.part").warning("not understood")
+        logging.getLogger("another").warning("quiet so far")
+        later = read_now().seconds + 6
+        monkeypatch.setattr(logs, "read_now", lambda: Now(later, 0))
+        logging.getLogger("one.part").warning("not understood")
+
+    lines = logged(io.StringIO(), LogSection(), chatter).splitlines()
+    assert sum("not understood" in line for line in lines) == int(logs.LIBRARY_LINES_BURST) + 1
+    assert sum("quiet so far" in line for line in lines) == 1
+    assert "left_out=980" in lines[-1]
 
 
 def test_what_libraries_log_is_in_our_log_too() -> None:
