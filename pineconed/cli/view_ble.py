@@ -2,7 +2,7 @@
 """What `ble` prints: the adapter, and the devices that were seen."""
 
 from pineconed.admin.schema_ble import Ble, BleSighting
-from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell
+from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Line, Note, Table, cell
 from pineconed.cli.units import NONE, duration_text, number_plain
 
 _OFF = "Bluetooth is off (ble.enabled in the configuration)."
@@ -36,7 +36,7 @@ _COLUMNS = (
 def ble_blocks(ble: Ble) -> list[Block]:
     """What the adapter does, a table of the devices, and the totals in a line below it."""
     if not ble.enabled:
-        return [Note(_OFF)]
+        return [Line(_OFF)]
     rows = [_row(sighting) for sighting in ble.sightings]
     return [Facts(_facts(ble), heading="Bluetooth"), Table(_COLUMNS, rows, empty=_NOBODY), *_totals(ble)]
 

@@ -4,10 +4,10 @@
 from collections.abc import Mapping
 
 from pineconed.admin import schema
-from pineconed.cli.blocks import Block, Cell, Column, Note, Table, cell
+from pineconed.cli.blocks import Block, Cell, Column, Line, Note, Table, cell
 from pineconed.cli.units import NONE
 
-_OFF = "LAN discovery is off (multicast.enabled in the configuration, or --no-multicast)."
+_OFF = "LAN discovery is off (multicast.enabled, or --no-multicast)."
 _NO_INTERFACE = "No network interface."
 
 _COLUMNS = (
@@ -25,7 +25,7 @@ _COLUMNS = (
 def discovery_blocks(discovery: schema.Discovery) -> list[Block]:
     """A table of the interfaces, and the totals in a line below it."""
     if not discovery.enabled:
-        return [Note(_OFF)]
+        return [Line(_OFF)]
     rows = [_row(interface) for interface in discovery.interfaces]
     return [Table(_COLUMNS, rows, empty=_NO_INTERFACE), *_totals(discovery.counters)]
 

@@ -15,6 +15,7 @@ from pineconed.admin.identifier import address_text
 from pineconed.admin.schema_ble import Ble
 from pineconed.cli.blocks import Block, Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
 from pineconed.cli.fitting import GAP, fit
+from pineconed.cli.plain import plain_text
 from pineconed.cli.terminal import terminal_text
 from pineconed.cli.view_ble import ble_blocks
 from pineconed.cli.view_discovery import discovery_blocks
@@ -205,6 +206,11 @@ def views() -> dict[str, list[Block]]:
 def test_pictures(name: str, width: int) -> None:
     """The pictures lie beside this file, to be looked at when they change."""
     assert drawn(views()[name], width) == (PICTURES / f"{name}-{width}.txt").read_text()
+
+
+@pytest.mark.parametrize(("name", "what"), [("ble-off", "Bluetooth"), ("discovery-off", "LAN discovery")])
+def test_what_is_off_says_so_into_a_pipe_too(name: str, what: str) -> None:
+    assert plain_text(views()[name]).startswith(f"{what} is off (")
 
 
 # ---------------------------------------------------------------- fitting
