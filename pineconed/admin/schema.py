@@ -154,8 +154,8 @@ class Peer(Struct, frozen=True, kw_only=True):
     tx_bytes_per_second: Annotated[Seconds | None, Meta(description="Mean of about the last five seconds.")]
     rx_traffic_bytes: Annotated[Count, Meta(description="Received: packets of users.")]
     tx_traffic_bytes: Annotated[Count, Meta(description="Sent: packets of users.")]
-    rx_protocol_bytes: Annotated[Count, Meta(description="Received: what keeps the mesh together.")]
-    tx_protocol_bytes: Annotated[Count, Meta(description="Sent: what keeps the mesh together.")]
+    rx_protocol_bytes: Annotated[Count, Meta(description="Received: what keeps the network together.")]
+    tx_protocol_bytes: Annotated[Count, Meta(description="Sent: what keeps the network together.")]
     rx_frames: Count
     tx_frames: Count
     queued_bytes: Annotated[Count, Meta(description="Waiting to be sent.")]

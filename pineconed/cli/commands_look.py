@@ -32,11 +32,11 @@ from pineconed.cli.view_tree import snake_plain, snake_terminal, tree_plain, tre
 def status(settings: Settings) -> None:
     """Show this node: its address, its key, how it is doing.
 
-    The address is what other machines of the mesh reach this one by. The root, the parent and the coords
-    tell its place in the tree by which the mesh finds ways: the root is the node with the highest key,
+    The address is what other machines of the network reach this one by. The root, the parent and the coords
+    tell its place in the tree by which the network finds ways: the root is the node with the highest key,
     the parent is the peer towards it, and the coords are the ports on the way from the root to here.
-    The same root on all nodes means that they are one mesh. Users who may not control the daemon see all but
-    the parent and the listeners.
+    The same root on all nodes means that they are one network. Users who may not control the daemon see all
+    but the parent and the listeners.
     """
     show(settings, settings.look("/v1/status"), Status, status_blocks)
 
@@ -63,8 +63,8 @@ def peers(settings: Settings, which: str | None, in_full: bool, state: str | Non
     """Show the neighbours: who they are, how fast, what failed.
 
     Each peering has a port, a number by which this node names it. IN and OUT are seen from this node;
-    TRAFFIC is packets of users, PROTOCOL what keeps the mesh together. Configured peers that cannot be
-    reached are listed with the last error and the time of the next try.
+    TRAFFIC is packets of users, PROTOCOL what keeps the network together. Configured peers that cannot
+    be reached are listed with the last error and the time of the next try.
     """
     answer = settings.client().get("/v1/peers", state=state, **peer_filter(which))
     view: Callable[[list[Peer]], list[Block]] = peers_plain
@@ -124,7 +124,7 @@ def ble(settings: Settings) -> None:
 def tree(settings: Settings) -> None:
     """Show the place of this node in the spanning tree.
 
-    All nodes of a mesh form one tree, whose root is the node with the highest key. The way from the root
+    All nodes of a network form one tree, whose root is the node with the highest key. The way from the root
     to this node gives it coords, and packets for known coords travel along the tree. A peer whose ROOT is
     not "same" has not joined this tree yet: normal for seconds after a change.
     """

@@ -31,7 +31,7 @@ _DONE = {
     metavar="up|peer|tree|KEY|ADDRESS",
     default="tree",
     help="up: the daemon answers. peer: a peering is up. tree: one is, and both ends are in one tree, so the "
-    "mesh can be reached. KEY or ADDRESS: this node answers an echo.  [default: tree]",
+    "network can be reached. KEY or ADDRESS: this node answers an echo.  [default: tree]",
 )
 @click.option(
     "--timeout",

@@ -43,8 +43,8 @@ from pineconed.cli.settings import Settings, common_options
 def pineconectl() -> None:
     """See and change what the pineconed daemon on this machine does.
 
-    pineconed joins this machine to a mesh: every machine in it has an IPv6 address that begins with fd and
-    is made from its public key, and reaches every other one through its neighbours, the peers.
+    pineconed joins this machine to a network: every machine in it, a node, has an IPv6 address that begins
+    with fd and is made from its public key, and reaches every other one through its neighbours, the peers.
 
     On a terminal the answers are tables; into a pipe they are plain text with nothing shortened; --json
     gives JSON. --json and --socket may stand before the command or after it.
