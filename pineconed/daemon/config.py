@@ -326,8 +326,8 @@ class BleSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: Annotated[
         bool,
         Meta(
-            description="Needs a Bluetooth adapter, the extra packages of pineconed[ble], and bluetoothd "
-            "unless the adapter is one of bumble."
+            description="Needs a Bluetooth adapter, bluetoothd unless the adapter is one of bumble, and "
+            "under systemd the drop-in pineconed-bluetooth.conf."
         ),
     ] = False
     adapter: Annotated[

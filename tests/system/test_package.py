@@ -80,7 +80,13 @@ def installed(machine: Machine) -> None:
     machine.run("systemctl", "enable", "--now", "pineconed")
     assert machine.path("/etc/systemd/system/multi-user.target.wants/pineconed.service").is_symlink()
     assert machine.run("stat", "-c", "%U:%G %a", KEY).strip() == "pineconed:pineconed 600"
-    assert machine.path("/usr/share/bash-completion/completions/pineconectl").exists()
+    for name in (
+        "bash-completion/completions/pineconectl",
+        "doc/pineconed/docs/installation.md",
+        "doc/pineconed/examples/pineconed-bluetooth.conf",
+    ):
+        assert machine.path(f"/usr/share/{name}").exists(), name
+    machine.run("/usr/lib/pineconed/bin/python3", "-I", "-c", "import dbus_fast.aio")
 
 
 def upgraded(machine: Machine, packages: Packages) -> None:

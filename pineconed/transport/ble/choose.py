@@ -2,6 +2,7 @@
 """Which backend drives an adapter. Their libraries are imported here, and only when Bluetooth is wanted."""
 
 import importlib
+import sys
 from typing import cast
 
 from pineconed.transport.ble.backend import Backend, BleError
@@ -22,6 +23,7 @@ def _load(module: str, name: str, adapter: str) -> Backend:
         found = importlib.import_module(f"pineconed.transport.ble.{module}")
     except ModuleNotFoundError as error:
         raise BleError(
-            f"the Python package {error.name} is not installed; 'pip install pineconed[ble]' adds it"
+            f"the Python package {error.name} is not installed; "
+            f"'python3 -m pip --python {sys.executable} install {error.name}' adds it"
         ) from error
     return cast("Backend", getattr(found, name)(adapter))
