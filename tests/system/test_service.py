@@ -2,7 +2,9 @@
 """The installed service on booted machines: start, rights, reload, crashes, who may ask it, ssh over it."""
 
 import re
+import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -164,5 +166,41 @@ def test_what_needs_the_overlay_can_wait_for_it(pair: Pair) -> None:
 
 
 def test_structured_fields_reach_the_journal(pair: Pair) -> None:
-    entries = pair.near.run("journalctl", "--no-pager", "--unit=pineconed", "--output=json")
-    assert '"PEER"' in entries
+    peer = pair.far.status()["public_key"]
+    entries = pair.near.run("journalctl", "--no-pager", "--unit=pineconed", "--output=cat", f"PEER={peer}")
+    assert "peering up" in entries
+    assert "pineconed is ready" not in entries
+
+
+@pytest.fixture
+def with_credential(pair: Pair) -> Iterator[Callable[[str], int]]:
+    """Start far's service with a credential by this setting; returns the exit code. Undone at the end."""
+    drop_in = pair.far.path("/etc/systemd/system/pineconed.service.d/key.conf")
+
+    def start(setting: str) -> int:
+        drop_in.parent.mkdir(exist_ok=True)
+        drop_in.write_text(f"[Service]\n{setting}\n")
+        pair.far.run("systemctl", "daemon-reload")
+        return pair.far.attempt("systemctl", "restart", "pineconed")[0]
+
+    yield start
+    shutil.rmtree(drop_in.parent)
+    pair.far.run("systemctl", "daemon-reload")
+    pair.far.run("systemctl", "restart", "pineconed")
+    reached(pair)
+
+
+def test_the_key_can_be_a_credential(pair: Pair, with_credential: Callable[[str], int]) -> None:
+    """As the configuration's page has it: plain, encrypted, and one that is not there."""
+    far, own = pair.far, pair.far.path(KEY).read_bytes()
+    encrypted = "/etc/credstore.encrypted/pineconed.node.key"
+    made = far.run("pineconed", "genkey", "--out", "/root/node.key")
+    far.path(encrypted).parent.mkdir(exist_ok=True)
+    far.run("systemd-creds", "encrypt", "--with-key=host", "--name=node.key", "/root/node.key", encrypted)
+    plain = "LoadCredential=node.key:/root/node.key"
+    for setting in (plain, f"LoadCredentialEncrypted=node.key:{encrypted}"):
+        assert with_credential(setting) == 0
+        assert far.address() in made
+        assert far.path(KEY).read_bytes() == own
+    assert with_credential("LoadCredential=node.key:/root/nothing") != 0
+    assert "status=243/CREDENTIALS" in far.attempt("systemctl", "status", "--no-pager", "pineconed")[1]
