@@ -25,8 +25,9 @@ from pineconed.daemon.logs import LogLevels
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.overlay.address import address_of
 from pineconed.transport.ble.bumble import BumbleBackend
-from pineconed.tun import attach
+from pineconed.tun import attach, nftables
 from pineconed.tun.drops import TunDrop
+from pineconed.tun.inbound import Inbound
 from tests.unit.transport.ble.radio import Radio
 
 TUN_MTU = 1280
@@ -145,6 +146,8 @@ class Place:
         self._devices: dict[str, Device] = {}
         monkeypatch.setattr(app, "Ble", partial(DaemonBle, opener=self._open_backend))
         monkeypatch.setattr(attach, "open_tun", self._open_tun)
+        # Not the rules of the machine that runs the tests, of which the daemon may have to warn.
+        monkeypatch.setattr(nftables, "look", lambda _: Inbound("filtered", ""))
 
     def _open_backend(self, adapter: str) -> BumbleBackend:
         return BumbleBackend(adapter.removeprefix("bumble:"), self.radio.open)
