@@ -7,11 +7,11 @@ it. Between two nodes there may be one connection only, whoever opened it, so wh
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bumble import hci
-from bumble.core import UUID, AdvertisingData, BaseBumbleError
+from bumble.core import UUID, BaseBumbleError
 from bumble.device import Advertisement, Connection, Device, DeviceConfiguration, Peer
 from bumble.gatt import Characteristic, Service
 from bumble.l2cap import LeCreditBasedChannel, LeCreditBasedChannelServer, LeCreditBasedChannelSpec
@@ -19,9 +19,16 @@ from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport import open_transport
 from bumble.transport.common import Transport, TransportSpecError
 
-from pineconed.transport.ble.address import AddressKind, BleAddress
+from pineconed.transport.ble.address import BleAddress
 from pineconed.transport.ble.backend import AdapterReport, AdapterState, BleError, Channel, Sighting
 from pineconed.transport.ble.bumble_channel import ChannelPump, open_channel
+from pineconed.transport.ble.bumble_terms import (
+    ADVERTISEMENT,
+    ble_address,
+    hci_address,
+    plain_errors,
+    words_of,
+)
 from pineconed.transport.ble.bumble_uuids import SERVICE, shows_service
 from pineconed.transport.ble.value import CHARACTERISTIC_UUID, SERVICE_UUID
 
@@ -48,15 +55,6 @@ LINGER = 1.0
 
 MAX_KNOWN = 1024
 """Addresses that Bumble may remember of its scan."""
-
-_ADVERTISEMENT = bytes(
-    AdvertisingData(
-        [
-            (AdvertisingData.FLAGS, bytes([0x06])),  # general discoverable, no BR/EDR
-            (AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS, bytes(SERVICE)),
-        ]
-    )
-)
 
 
 class _NoPairing(PairingDelegate):
@@ -111,7 +109,7 @@ class BumbleBackend:
             except TransportSpecError:
                 self._tell(AdapterState.FAILED, f"Bumble knows no transport {self._spec!r}")
             except Exception as error:  # noqa: BLE001  (libusb, pyserial and sockets have errors of their own)
-                self._tell(AdapterState.MISSING, f"it cannot be opened: {_words(error)}")
+                self._tell(AdapterState.MISSING, f"it cannot be opened: {words_of(error)}")
             else:
                 await self._use(transport)
             await asyncio.sleep(RETRY)
@@ -193,11 +191,11 @@ class BumbleBackend:
         await self._on_air(device)
 
     async def _on_air(self, device: Device) -> None:
-        with _plain_errors("advertise"):
+        with plain_errors("advertise"):
             if device.is_advertising:
                 await device.stop_advertising()
             await device.start_advertising(
-                advertising_data=_ADVERTISEMENT,
+                advertising_data=ADVERTISEMENT,
                 auto_restart=True,
                 advertising_interval_min=INTERVAL,
                 advertising_interval_max=INTERVAL,
@@ -210,7 +208,7 @@ class BumbleBackend:
             self._value.value = b""
         device = self._ready()
         if device.is_advertising:
-            with _plain_errors("stop advertising"):
+            with plain_errors("stop advertising"):
                 await device.stop_advertising()
 
     async def scan(self, seen: Callable[[Sighting], None]) -> None:
@@ -226,13 +224,13 @@ class BumbleBackend:
     async def _resume_scanning(self) -> None:
         device = self._device
         if device is not None and self._seen is not None and not device.is_scanning:
-            with _plain_errors("scan"):
+            with plain_errors("scan"):
                 await device.start_scanning(active=False, filter_duplicates=False)
 
     async def _pause_scanning(self) -> None:
         device = self._ready()
         if device.is_scanning:
-            with _plain_errors("stop scanning"):
+            with plain_errors("stop scanning"):
                 await device.stop_scanning()
 
     def _on_advertisement(self, found: Advertisement) -> None:
@@ -243,7 +241,7 @@ class BumbleBackend:
             device.advertisement_accumulators.clear()
         if found.is_connectable and shows_service(found.data):
             unknown = found.rssi == Advertisement.RSSI_NOT_AVAILABLE
-            self._seen(Sighting(_address(found.address), None if unknown else found.rssi))
+            self._seen(Sighting(ble_address(found.address), None if unknown else found.rssi))
 
     @property
     def advertising(self) -> bool:
@@ -263,14 +261,14 @@ class BumbleBackend:
             self._spawn(self._on_air(self._device))
         if connection.role is hci.Role.PERIPHERAL:
             self._spawn(self._disconnect_later(connection, IDLE))
-        elif _address(connection.peer_address) != self._target:
+        elif ble_address(connection.peer_address) != self._target:
             self._disconnect_if_idle(connection)
 
     async def read(self, address: BleAddress) -> bytes:
         """See `Backend`."""
         connection = await self._connect(address)
         try:
-            with _plain_errors("read its value"):
+            with plain_errors("read its value"):
                 peer = Peer(connection)
                 services = await peer.discover_service(SERVICE)
                 if not services:
@@ -290,7 +288,7 @@ class BumbleBackend:
         await self._pause_scanning()
         self._target = address
         try:
-            with _plain_errors("connect"):
+            with plain_errors("connect"):
                 return await self._open_connection(device, address)
         except asyncio.CancelledError:
             self._spawn(_stop_connecting(device))
@@ -301,7 +299,7 @@ class BumbleBackend:
 
     async def _open_connection(self, device: Device, address: BleAddress) -> Connection:
         """Bumble takes any connection that comes up meanwhile for the one that it waits for."""
-        connection = await device.connect(_hci_address(address), timeout=None)
+        connection = await device.connect(hci_address(address), timeout=None)
         if connection.role is hci.Role.CENTRAL:
             return connection
         await _stop_connecting(device)
@@ -311,7 +309,7 @@ class BumbleBackend:
 
     def _connection_to(self, address: BleAddress) -> Connection | None:
         for connection in self._ready().connections.values():
-            if _address(connection.peer_address) == address:
+            if ble_address(connection.peer_address) == address:
                 return connection
         return None
 
@@ -319,7 +317,7 @@ class BumbleBackend:
         """See `Backend`."""
         connection = await self._connect(address)
         try:
-            with _plain_errors(f"open a channel on PSM {psm:#x}"):
+            with plain_errors(f"open a channel on PSM {psm:#x}"):
                 channel, early = await open_channel(connection, _spec(psm))
                 return self._hand_over(channel, early)
         except BaseException:
@@ -343,7 +341,7 @@ class BumbleBackend:
         pump = ChannelPump(channel, early)
         task = self._spawn(pump.run())
         task.add_done_callback(lambda _: self._channel_ended(pump, channel))
-        address = _address(connection.peer_address)
+        address = ble_address(connection.peer_address)
         return Channel(pump.socket, address, channel.psm, 0, channel.mtu, channel.peer_mtu)
 
     def _channel_ended(self, pump: ChannelPump, channel: LeCreditBasedChannel) -> None:
@@ -396,37 +394,3 @@ async def _quietly(step: Awaitable[Any]) -> None:
 
 def _spec(psm: int | None) -> LeCreditBasedChannelSpec:
     return LeCreditBasedChannelSpec(psm, mtu=MTU, mps=MTU, max_credits=CREDITS)
-
-
-def _address(address: hci.Address) -> BleAddress:
-    kind = AddressKind.PUBLIC if address.is_public else AddressKind.RANDOM
-    return BleAddress(str(address).partition("/")[0], kind)
-
-
-def _hci_address(address: BleAddress) -> hci.Address:
-    is_public = address.kind is AddressKind.PUBLIC
-    kind = hci.Address.PUBLIC_DEVICE_ADDRESS if is_public else hci.Address.RANDOM_DEVICE_ADDRESS
-    return hci.Address(address.text, kind)
-
-
-@contextlib.contextmanager
-def _plain_errors(what: str) -> Iterator[None]:
-    """What goes wrong in Bumble is a `BleError`; so is a connection that ends meanwhile.
-
-    Bumble hardly looks at what a device answers, so that can raise anything.
-    """
-    try:
-        yield
-    except BleError:
-        raise
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise BleError(f"cannot {what}: the connection ended") from error
-    except Exception as error:
-        raise BleError(f"cannot {what}: {_words(error)}") from error
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
