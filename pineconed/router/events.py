@@ -39,7 +39,11 @@ class CloseLink:
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """A link is gone, whoever ended it. `port` and `public_key` are None if its handshake never ended."""
+    """A link is gone, whoever ended it.
+
+    `port` is None if it was never a peering, also because the other node may be none; `public_key` if its
+    handshake never said who that is.
+    """
 
     link: int
     port: int | None
