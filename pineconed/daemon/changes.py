@@ -62,7 +62,7 @@ def changes(old: Config, new: Config) -> Changes:
         closed=tuple(name for name, uri in before.items() if after.get(name) != uri),
         opened=tuple(uri for name, uri in after.items() if before.get(name) != uri),
         multicast=old.multicast != new.multicast and (old.multicast.enabled or new.multicast.enabled),
-        ble=old.ble != new.ble,
+        ble=old.ble != new.ble and (old.ble.enabled or new.ble.enabled),
         at_next_start=tuple(
             f"{section}.{key}"
             for section, key in _AT_START
