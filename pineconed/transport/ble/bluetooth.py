@@ -8,7 +8,7 @@ after the other. What it knows of peerings are the numbers of their links: the d
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -215,19 +215,21 @@ class Bluetooth:
 
     async def _set_up(self, backend: Backend) -> bool:
         """Do what is wanted and not done; whether all of it is done now."""
+        return all([await self._try(step) for step in self._due_steps(backend)])
+
+    def _due_steps(self, backend: Backend) -> Iterator[Awaitable[None]]:
+        """Each is made when the one before is over: if that is cancelled, no coroutine is left unawaited."""
         wanted = self._settings
-        steps: list[Awaitable[None]] = []
         if self._psm is None:
-            steps.append(self._listen(backend))
+            yield self._listen(backend)
         if wanted.scan and not backend.scanning:
-            steps.append(backend.scan(self._see))
+            yield backend.scan(self._see)
         if not wanted.scan and backend.scanning:
-            steps.append(backend.stop_scanning())
+            yield backend.stop_scanning()
         if wanted.advertise and not backend.advertising:
-            steps.append(self._advertise(backend))
+            yield self._advertise(backend)
         if not wanted.advertise and backend.advertising:
-            steps.append(backend.stop_advertising())
-        return all([await self._try(step) for step in steps])
+            yield backend.stop_advertising()
 
     async def _listen(self, backend: Backend) -> None:
         self._psm = await backend.listen(self._accept)

@@ -42,6 +42,7 @@ class FakeBackend:
         self.scanning = False
         self.value = b""
         self.closed = False
+        self.hangs = False
 
     def start(self, report: Callable[[AdapterReport], None]) -> None:
         self.report = report
@@ -61,6 +62,8 @@ class FakeBackend:
 
     async def listen(self, accept: Callable[[Channel], None]) -> int:
         self._call("listen")
+        if self.hangs:
+            await asyncio.sleep(3600)
         self.accept = accept
         return 0x83
 
@@ -234,6 +237,22 @@ def test_an_adapter_that_goes_during_a_step_ends_it(run: Callable[[Check], None]
         await world.until(lambda: world.backend.scanning)
         world.see(THERE, value(HIGH))
         await world.until(lambda: world.links)
+
+    run(check)
+
+
+def test_an_adapter_that_goes_while_it_is_set_up_leaves_nothing_behind(run: Callable[[Check], None]) -> None:
+    """Not even steps that were made and never begun, of which Python would warn."""
+
+    async def check(world: World) -> None:
+        world.backend.hangs = True
+        await world.bluetooth.apply(ON)
+        world.backend.becomes(READY)
+        await world.until(lambda: "listen" in world.backend.calls)
+        world.backend.becomes(OFF)
+        world.backend.hangs = False
+        world.backend.becomes(READY)
+        await world.until(lambda: world.backend.advertising and world.backend.scanning)
 
     run(check)
 
