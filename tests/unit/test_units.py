@@ -11,7 +11,10 @@ from pineconed.daemon.config import AdminSection, NodeSection
 from pineconed.daemon.main import CONFIG_MISTAKE
 
 UNITS = Path(__file__).parents[2] / "systemd"
-NAMES = ("pineconed.service", "pineconed-wait-online.service", "pineconed-online.target")
+NAMES = tuple(
+    sorted(path.name for path in UNITS.glob("pineconed*.*") if path.suffix in {".service", ".target"})
+)
+PROGRAMS = ("/usr/bin/pineconed", "/usr/bin/pineconectl", "/usr/sbin/nft")
 MOST_EXPOSED = 20
 """What `systemd-analyze security` may say at most, in tenths."""
 
@@ -33,7 +36,7 @@ def test_systemd_understands_them(tmp_path: Path) -> None:
     """With programs that are there, and without a look for manual pages, which need not be installed here."""
     for name in NAMES:
         text = (UNITS / name).read_text()
-        for program in ("/usr/bin/pineconed", "/usr/bin/pineconectl"):
+        for program in PROGRAMS:
             text = text.replace(program, "/bin/true")
         (tmp_path / name).write_text(text)
     verify = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in NAMES)]
