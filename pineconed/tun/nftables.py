@@ -60,7 +60,7 @@ def _hole(netlink: NFTSocket, interface: str) -> str | None:
     asleep = (tables[0].get_attr("NFTA_TABLE_FLAGS") or 0) & _NFT_TABLE_F_DORMANT
     if asleep or not _is_hooked(netlink) or not all(_has_rules(netlink, chain) for chain in _CHAINS):
         return _RESTORE
-    if interface not in _interfaces(netlink):
+    if not _is_named(netlink, interface):
         return (
             f"table inet {TABLE} does not name {interface}; to change that, write 'add element inet {TABLE} "
             f'{_SET} {{ "{interface}" }}\' into /etc/pineconed/firewall.d/local.nft, then '
@@ -85,15 +85,18 @@ def _has_rules(netlink: NFTSocket, chain: str) -> bool:
     return any(rule.get_attr("NFTA_RULE_CHAIN") == chain for rule in rules)
 
 
-def _interfaces(netlink: NFTSocket) -> set[str]:
-    """The interfaces that our table guards."""
+def _is_named(netlink: NFTSocket, interface: str) -> bool:
+    """Whether our table guards the interface."""
     names = {"NFTA_SET_ELEM_LIST_TABLE": TABLE, "NFTA_SET_ELEM_LIST_SET": _SET}
-    found = set()
     for part in _ask(netlink, nft_set_elem_list_msg(), NFT_MSG_GETSETELEM, NLM_F_DUMP, names):
         for element in part.get_attr("NFTA_SET_ELEM_LIST_ELEMENTS") or ():
-            value: bytes = element.get_attr("NFTA_SET_ELEM_KEY").get_attr("NFTA_DATA_VALUE")
-            found.add(value.rstrip(b"\0").decode(errors="replace"))
-    return found
+            key = element.get_attr("NFTA_SET_ELEM_KEY")
+            if key is None:  # the element * for all that are not named
+                return True
+            value: bytes = key.get_attr("NFTA_DATA_VALUE")
+            if value.rstrip(b"\0").decode(errors="replace") == interface:
+                return True
+    return False
 
 
 def _ask(netlink: NFTSocket, message: Any, kind: int, flags: int, names: dict[str, str]) -> list[Any]:

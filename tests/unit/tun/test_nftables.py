@@ -72,6 +72,17 @@ def test_another_interface_has_to_be_named(rules: Path) -> None:
     in_new_namespace(check)
 
 
+def test_all_interfaces_may_be_named_at_once(rules: Path) -> None:
+    """By the element that matches what no other does (nft(8))."""
+
+    def check() -> None:
+        nft("-f", rules)
+        nft("add element inet pineconed interfaces { * }")
+        assert look("mesh0").state == look("pine0").state == "filtered"
+
+    in_new_namespace(check)
+
+
 @pytest.mark.parametrize(
     "change",
     [
