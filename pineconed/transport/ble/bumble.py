@@ -14,7 +14,7 @@ from bumble import hci
 from bumble.core import UUID, BaseBumbleError
 from bumble.device import Advertisement, Connection, Device, DeviceConfiguration, Peer
 from bumble.gatt import Characteristic, Service
-from bumble.l2cap import LeCreditBasedChannel, LeCreditBasedChannelServer, LeCreditBasedChannelSpec
+from bumble.l2cap import LeCreditBasedChannel, LeCreditBasedChannelSpec
 from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport import open_transport
 from bumble.transport.common import Transport, TransportSpecError
@@ -80,7 +80,6 @@ class BumbleBackend:
         self._last: AdapterReport | None = None
         self._follower: asyncio.Task[None] | None = None
         self._device: Device | None = None
-        self._server: LeCreditBasedChannelServer | None = None
         self._value: Characteristic[bytes] | None = None
         self._advertised = False
         self._seen: Callable[[Sighting], None] | None = None
@@ -121,8 +120,8 @@ class BumbleBackend:
                 await self._power_on(transport)
         except TimeoutError:
             self._tell(AdapterState.FAILED, f"the controller did not answer within {POWER_ON:g} s")
-        except BaseBumbleError as error:
-            self._tell(AdapterState.FAILED, f"the controller does not work: {error}")
+        except Exception as error:  # noqa: BLE001  (Bumble's, and those of whatever carries its bytes)
+            self._tell(AdapterState.FAILED, f"the controller does not work: {words_of(error)}")
         else:
             await asyncio.wait({transport.source.terminated})
             self._forget()
@@ -141,7 +140,7 @@ class BumbleBackend:
         self._tell(AdapterState.READY, "", str(device.random_address).partition("/")[0])
 
     def _forget(self) -> None:
-        self._device = self._server = self._value = self._seen = None
+        self._device = self._value = self._seen = None
         self._advertised = False
         for task in self._tasks:
             task.cancel()
@@ -175,8 +174,8 @@ class BumbleBackend:
         def take(channel: LeCreditBasedChannel) -> None:
             accept(self._hand_over(channel))
 
-        self._server = self._ready().create_l2cap_server(_spec(None), take)
-        return int(self._server.psm)
+        with plain_errors("take channels"):
+            return int(self._ready().create_l2cap_server(_spec(None), take).psm)
 
     async def advertise(self, value: bytes) -> None:
         """See `Backend`."""
