@@ -129,17 +129,19 @@ def test_it_is_restarted_when_it_hangs(pair: Pair) -> None:
     pair.near.run(
         "sh", "-c", "mkdir -p /run/systemd/system/pineconed.service.d && cat > $0", WATCHDOG, stdin=drop_in
     )
-    pair.near.run("systemctl", "daemon-reload")
-    pair.near.run("systemctl", "restart", "pineconed")
-    old = pair.near.main_pid()
-    time.sleep(5)
-    assert pair.near.main_pid() == old, "the watchdog is not fed"
-    pair.near.run("kill", "-STOP", str(old))
-    print(f"back after SIGSTOP, with a watchdog of 2 s: {running_again(pair.near, old, 30):.1f} s")
-    assert "atchdog" in pair.near.run("journalctl", "--no-pager", "--unit=pineconed", "--lines=60")
-    pair.near.run("rm", WATCHDOG)
-    pair.near.run("systemctl", "daemon-reload")
-    pair.near.run("systemctl", "restart", "pineconed")
+    try:
+        pair.near.run("systemctl", "daemon-reload")
+        pair.near.run("systemctl", "restart", "pineconed")
+        old = pair.near.main_pid()
+        time.sleep(5)
+        assert pair.near.main_pid() == old, "the watchdog is not fed"
+        pair.near.run("kill", "-STOP", str(old))
+        print(f"back after SIGSTOP, with a watchdog of 2 s: {running_again(pair.near, old, 30):.1f} s")
+        assert "atchdog" in pair.near.run("journalctl", "--no-pager", "--unit=pineconed", "--lines=60")
+    finally:
+        pair.near.run("rm", WATCHDOG)
+        pair.near.run("systemctl", "daemon-reload")
+        pair.near.run("systemctl", "restart", "pineconed")
     reached(pair)
 
 
