@@ -169,8 +169,25 @@ def test_strangers_may_look_at_the_status_and_nothing_else(pair: Pair) -> None:
 
 
 def test_what_needs_the_overlay_can_wait_for_it(pair: Pair) -> None:
-    pair.far.run("systemctl", "start", "pineconed-online.target", timeout=80)
-    assert pair.far.properties("pineconed-online.target", "ActiveState")["ActiveState"] == "active"
+    target, wait = "pineconed-online.target", "pineconed-wait-online.service"
+    pair.near.run("systemctl", "stop", "pineconed")
+    pair.far.run("systemctl", "restart", "pineconed")
+    pair.far.run("systemctl", "start", "--no-block", target)
+    time.sleep(3)
+    assert states(pair.far, target, wait) == ["inactive", "activating"], "it is alone"
+    pair.near.run("systemctl", "start", "pineconed")
+    pair.far.run("systemctl", "start", target, timeout=80)
+    assert states(pair.far, target, wait) == ["active", "active"]
+    assert pair.far.status()["joined"]
+    pair.far.run("systemctl", "stop", "pineconed")
+    assert states(pair.far, target, wait) == ["inactive", "inactive"], "its network is gone"
+    pair.far.run("systemctl", "start", "pineconed")
+    reached(pair)
+
+
+def states(machine: Machine, *units: str) -> list[str]:
+    """What systemd says of each."""
+    return [machine.properties(unit, "ActiveState")["ActiveState"] for unit in units]
 
 
 def test_structured_fields_reach_the_journal(pair: Pair) -> None:
