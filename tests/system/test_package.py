@@ -30,9 +30,10 @@ def test_install_upgrade_remove_purge(root: Path, packages: Packages, tmp_path: 
         upgraded(machine, packages)
         removed(machine)
         machine.install(packages.this)
-        machine.run("systemctl", "enable", "--now", "pineconed")
+        machine.run("systemctl", "enable", "--now", "pineconed", "pineconed-firewall")
+        assert there(machine) == ["process", "interface", "rules", "runtime files", "unit"]
         machine.run("apt-get", "purge", "--yes", "--quiet", "pineconed", timeout=120)
-        assert not gone_with(machine)
+        assert there(machine) == []
         left = sorted(listing(machine) - before)
         print("left after purge:", left)
         assert not [name for name in left if not kept_by_debian(name)]
@@ -51,13 +52,12 @@ def kept_by_debian(name: str) -> bool:
     )
     users = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid")
     # Python keeps what it compiles of its own library.
-    return name.startswith((*tools, *users)) or (
-        name.startswith("/usr/lib/python3") and "__pycache__" in name
-    )
+    compiled = name.startswith("/usr/lib/python3") and "__pycache__" in name
+    return "pinecone" not in name and (compiled or name.startswith((*tools, *users)))
 
 
-def gone_with(machine: Machine) -> list[str]:
-    """What of a purged package is still there: processes, interface, runtime files."""
+def there(machine: Machine) -> list[str]:
+    """What of a package that runs, and not of one that is purged, is there."""
     checks = {
         "process": machine.attempt("pgrep", "-u", "pineconed")[0] == 0,
         "interface": machine.attempt("ip", "link", "show", "pine0")[0] == 0,
@@ -65,7 +65,7 @@ def gone_with(machine: Machine) -> list[str]:
         "runtime files": machine.path("/run/pineconed").exists(),
         "unit": machine.attempt("systemctl", "cat", "pineconed")[0] == 0,
     }
-    return [name for name, there in checks.items() if there]
+    return [name for name, found in checks.items() if found]
 
 
 def installed(machine: Machine) -> None:
