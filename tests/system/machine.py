@@ -33,7 +33,7 @@ class Machine:
         self._console = logs / f"{label}.console"
         argv = ["setpriv", "--pdeathsig", "KILL", str(BOOT), str(root), self.name, self.name, str(shared)]
         with self._console.open("wb") as console:
-            self._nspawn = subprocess.Popen(
+            self._boot = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -41,25 +41,35 @@ class Machine:
                 start_new_session=True,
             )
         try:
-            self.init = self._find_init()
-            states = ("running", "degraded")
-            wait_until(
-                lambda: self.attempt("systemctl", "is-system-running")[1].strip() in states, 60, self.tell
-            )
+            self._wait_booted()
         except BaseException:
             self.close()
             raise
+
+    def _wait_booted(self) -> None:
+        self.init = self._find_init()
+        states = ("running", "degraded")
+        wait_until(lambda: self.attempt("systemctl", "is-system-running")[1].strip() in states, 60, self.tell)
+
+    def reboot(self) -> None:
+        """Shut down in order and boot anew, with the same files; cables are gone after it."""
+        old = Path(f"/proc/{self.init}")
+        self.attempt("systemctl", "reboot")
+        wait_until(lambda: not old.exists(), 60, self.tell)
+        self._wait_booted()
 
     def _find_init(self) -> int:
         found: list[int] = []
 
         def booted() -> bool:
-            if self._nspawn.poll() is not None:
+            if self._boot.poll() is not None:
                 raise LabError(f"{self.label} did not boot:\n{self.tell()}")
-            children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
-            with contextlib.suppress(OSError):  # between two looks it may be replaced
+            with contextlib.suppress(OSError):  # between two looks one of them may be replaced
                 found.extend(
-                    int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "systemd\n"
+                    init
+                    for nspawn in children(self._boot.pid)
+                    for init in children(nspawn)
+                    if Path(f"/proc/{init}/comm").read_text() == "systemd\n"
                 )
             return bool(found)
 
@@ -143,15 +153,20 @@ class Machine:
     def close(self) -> None:
         """End the machine with all that runs in it, and remove its control groups."""
         init = getattr(self, "init", None)
-        for pid in [init] if init else [self._nspawn.pid]:
+        for pid in [init] if init else [self._boot.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:
-            self._nspawn.wait(20)
+            self._boot.wait(20)
         except subprocess.TimeoutExpired:
-            self._nspawn.kill()
-            self._nspawn.wait(10)
+            self._boot.kill()
+            self._boot.wait(10)
         remove_groups(self.name)
+
+
+def children(process: int) -> list[int]:
+    """Process ids of the processes that this one has started itself."""
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def link(a: Machine, b: Machine, network: str) -> tuple[str, str]:

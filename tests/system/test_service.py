@@ -11,7 +11,7 @@ import pytest
 
 from tests.network.lab import wait_until
 from tests.system.conftest import Pair, reached
-from tests.system.machine import Machine
+from tests.system.machine import Machine, link
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(580)]
 
@@ -229,3 +229,16 @@ def test_the_key_can_be_a_credential(pair: Pair, with_credential: Callable[[str]
         assert far.path(KEY).read_bytes() == own
     assert with_credential("LoadCredential=node.key:/root/nothing") != 0
     assert "status=243/CREDENTIALS" in far.attempt("systemctl", "status", "--no-pager", "pineconed")[1]
+
+
+def test_what_is_enabled_is_there_after_a_reboot(pair: Pair) -> None:
+    address, key = pair.near.address(), pair.near.path(KEY).read_bytes()
+    pair.near.run("systemctl", "enable", "pineconed", "pineconed-firewall")
+    pair.near.reboot()
+    assert states(pair.near, "pineconed", "pineconed-firewall") == ["active", "active"]
+    link(pair.near, pair.far, "10.9.0")
+    reached(pair)
+    assert (pair.near.address(), pair.near.path(KEY).read_bytes()) == (address, key)
+    assert pair.near.status()["inbound"]["state"] == "filtered"
+    said = pair.near.run("journalctl", "--no-pager", "--boot", "--unit=pineconed", "--output=cat")
+    assert re.findall(r"inbound traffic .*state=(\w+)", said) == ["filtered"], "at no time was it open"
