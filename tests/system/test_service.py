@@ -3,14 +3,14 @@
 
 import json
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.network.lab import wait_until
+from tests.network.lab import LabError, wait_until
 from tests.system.conftest import Pair, reached
 from tests.system.machine import Machine, link
 
@@ -20,7 +20,8 @@ CAP_NET_ADMIN = 1 << 12
 CONFIG = "/etc/pineconed/pineconed.toml"
 KEY = "/var/lib/pineconed/node.key"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534")
-WATCHDOG = "/run/systemd/system/pineconed.service.d/watchdog.conf"
+DROP_IN = "/run/systemd/system/pineconed.service.d/test.conf"
+ENCRYPTED_KEY = "/etc/credstore.encrypted/pineconed.node.key"
 
 
 def running_again(machine: Machine, old: int, seconds: float) -> float:
@@ -30,6 +31,24 @@ def running_again(machine: Machine, old: int, seconds: float) -> float:
         seconds,
         lambda: machine.attempt("journalctl", "--no-pager", "--unit=pineconed", "--lines=30")[1],
     )
+
+
+@contextmanager
+def drop_in(machine: Machine, text: str) -> Iterator[None]:
+    """Restarts the service with these settings, and at the end without them."""
+    machine.run("mkdir", "-p", str(Path(DROP_IN).parent))
+    machine.path(DROP_IN).write_text(f"[Service]\n{text}\n")
+    try:
+        restart(machine)
+        yield
+    finally:
+        machine.path(DROP_IN).unlink()
+        restart(machine)
+
+
+def restart(machine: Machine) -> None:
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "pineconed")
 
 
 def test_it_is_active_when_start_returns_because_it_said_so(pair: Pair) -> None:
@@ -132,23 +151,31 @@ def test_it_is_restarted_when_it_hangs(pair: Pair) -> None:
     shipped = pair.near.properties("pineconed", "WatchdogUSec")["WatchdogUSec"]
     assert shipped == "20s"
     # A shorter time, for the sake of this test only; and no long wait for a stopped process to end by itself.
-    drop_in = "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n"
-    pair.near.run(
-        "sh", "-c", "mkdir -p /run/systemd/system/pineconed.service.d && cat > $0", WATCHDOG, stdin=drop_in
-    )
-    try:
-        pair.near.run("systemctl", "daemon-reload")
-        pair.near.run("systemctl", "restart", "pineconed")
+    with drop_in(pair.near, "WatchdogSec=2\nTimeoutAbortSec=1"):
         old = pair.near.main_pid()
         time.sleep(5)
         assert pair.near.main_pid() == old, "the watchdog is not fed"
         pair.near.run("kill", "-STOP", str(old))
         print(f"back after SIGSTOP, with a watchdog of 2 s: {running_again(pair.near, old, 30):.1f} s")
         assert "atchdog" in pair.near.run("journalctl", "--no-pager", "--unit=pineconed", "--lines=60")
-    finally:
-        pair.near.run("rm", WATCHDOG)
-        pair.near.run("systemctl", "daemon-reload")
-        pair.near.run("systemctl", "restart", "pineconed")
+    reached(pair)
+
+
+@pytest.mark.parametrize(
+    "setting", ["LoadCredential=node.key:/root/node.key", f"LoadCredentialEncrypted=node.key:{ENCRYPTED_KEY}"]
+)
+def test_the_key_may_be_a_credential(pair: Pair, setting: str) -> None:
+    far = pair.far
+    address, file = far.address(), far.path(KEY).read_bytes()
+    made = far.run("sh", "-c", "umask 077 && pineconed genkey > /root/node.key")
+    far.run("mkdir", "-p", str(Path(ENCRYPTED_KEY).parent))
+    far.run("systemd-creds", "encrypt", "--with-key=host", "--name=node.key", "/root/node.key", ENCRYPTED_KEY)
+    with drop_in(far, setting):
+        assert far.address() != address
+        assert far.address() in made
+        assert far.path(KEY).read_bytes() == file
+        reached(pair)
+    assert far.address() == address
     reached(pair)
 
 
@@ -202,38 +229,11 @@ def test_the_journal_finds_the_lines_about_a_peer(pair: Pair) -> None:
     assert pair.near.run(*show, f"PEER={own}") == ""
 
 
-@pytest.fixture
-def with_credential(pair: Pair) -> Iterator[Callable[[str], int]]:
-    """Start far's service with a credential by this setting; returns the exit code. Undone at the end."""
-    drop_in = pair.far.path("/etc/systemd/system/pineconed.service.d/key.conf")
-
-    def start(setting: str) -> int:
-        drop_in.parent.mkdir(exist_ok=True)
-        drop_in.write_text(f"[Service]\n{setting}\n")
-        pair.far.run("systemctl", "daemon-reload")
-        return pair.far.attempt("systemctl", "restart", "pineconed")[0]
-
-    yield start
-    shutil.rmtree(drop_in.parent)
-    pair.far.run("systemctl", "daemon-reload")
-    pair.far.run("systemctl", "restart", "pineconed")
+def test_without_its_credential_it_does_not_start(pair: Pair) -> None:
+    setting = "LoadCredential=node.key:/root/nothing"
+    with pytest.raises(LabError, match="243/CREDENTIALS"), drop_in(pair.far, setting):
+        pass
     reached(pair)
-
-
-def test_the_key_can_be_a_credential(pair: Pair, with_credential: Callable[[str], int]) -> None:
-    """As the configuration's page has it: plain, encrypted, and one that is not there."""
-    far, own = pair.far, pair.far.path(KEY).read_bytes()
-    encrypted = "/etc/credstore.encrypted/pineconed.node.key"
-    made = far.run("pineconed", "genkey", "--out", "/root/node.key")
-    far.path(encrypted).parent.mkdir(exist_ok=True)
-    far.run("systemd-creds", "encrypt", "--with-key=host", "--name=node.key", "/root/node.key", encrypted)
-    plain = "LoadCredential=node.key:/root/node.key"
-    for setting in (plain, f"LoadCredentialEncrypted=node.key:{encrypted}"):
-        assert with_credential(setting) == 0
-        assert far.address() in made
-        assert far.path(KEY).read_bytes() == own
-    assert with_credential("LoadCredential=node.key:/root/nothing") != 0
-    assert "status=243/CREDENTIALS" in far.attempt("systemctl", "status", "--no-pager", "pineconed")[1]
 
 
 def test_what_is_enabled_is_there_after_a_reboot(pair: Pair) -> None:
