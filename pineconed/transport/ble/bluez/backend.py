@@ -22,6 +22,8 @@ ANSWERING = 2.0
 
 NO_DAEMON = "bluetoothd does not run; 'systemctl start bluetooth' (package bluez)"
 
+BUS_ENDED = "the connection to the system's D-Bus has ended; 'systemctl start dbus' if it stays so"
+
 
 class BluezBackend:
     """An adapter by its address, its name (`hci0`), or the first one (empty text)."""
@@ -89,12 +91,16 @@ class BluezBackend:
         except BleError as error:
             bus.close()
             self._bus = None
-            self._leave(AdapterReport(AdapterState.NO_SERVICE, self._adapter, detail=str(error)))
+            if self._last != self._without_bus():  # which says as much
+                self._leave(AdapterReport(AdapterState.NO_SERVICE, self._adapter, detail=str(error)))
 
     def _lost_bus(self) -> None:
         self._bus = self._owner = None
-        detail = "the system's D-Bus has ended; start it again"
-        self._leave(AdapterReport(AdapterState.NO_SERVICE, self._adapter, detail=detail))
+        self._leave(self._without_bus())
+
+    def _without_bus(self) -> AdapterReport:
+        """The same for either connection, as both end when the bus does."""
+        return AdapterReport(AdapterState.NO_SERVICE, self._adapter, detail=BUS_ENDED)
 
     def _new_owner(self, owner: str | None) -> None:
         """BlueZ came, went, or was replaced: what was known of it is void."""
@@ -192,9 +198,7 @@ class BluezBackend:
         self._tell(report)
 
     def _lost_session(self) -> None:
-        self._leave(
-            AdapterReport(AdapterState.NO_SERVICE, self._adapter, detail="D-Bus has closed a connection")
-        )
+        self._leave(self._without_bus())
 
     def _leave(self, report: AdapterReport) -> None:
         session, self._session = self._session, None

@@ -24,6 +24,7 @@ from pineconed.daemon.config_load import Loaded, Overrides, load
 from pineconed.daemon.logs import LogLevels
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.overlay.address import address_of
+from pineconed.transport.ble.backend import Backend
 from pineconed.transport.ble.bumble import BumbleBackend
 from pineconed.tun import attach, nftables
 from pineconed.tun.drops import TunDrop
@@ -138,13 +139,15 @@ class Host:
 
 
 class Place:
-    """A radio and the daemons on it."""
+    """A radio and the daemons on it; what else drives their adapters, if `opener` does."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, opener: Callable[[str], Backend] | None = None
+    ) -> None:
         self.radio = Radio()
         self._folder = folder
         self._devices: dict[str, Device] = {}
-        monkeypatch.setattr(app, "Ble", partial(DaemonBle, opener=self._open_backend))
+        monkeypatch.setattr(app, "Ble", partial(DaemonBle, opener=opener or self._open_backend))
         monkeypatch.setattr(attach, "open_tun", self._open_tun)
         # Not the rules of the machine that runs the tests, of which the daemon may have to warn.
         monkeypatch.setattr(nftables, "look", lambda _: Inbound("filtered", ""))
