@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian package on a booted machine: installation, upgrade, removal, purge; and lintian."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(580)]
 
 CONFIG = "/etc/pineconed/pineconed.toml"
 KEY = "/var/lib/pineconed/node.key"
+DROP_INS = "/etc/systemd/system/pineconed.service.d"
 
 
 def test_lintian_finds_nothing_wrong(packages: Packages) -> None:
@@ -76,6 +78,7 @@ def installed(machine: Machine) -> None:
     assert "is right" in machine.run("pineconed", "check-config")
     for name in ("man1/pineconectl.1.gz", "man8/pineconed.8.gz", "man5/pineconed.toml.5.gz"):
         assert name in machine.run("dpkg", "-L", "pineconed")
+    bluetooth_enabled(machine)
     configure(machine, LISTEN)
     machine.run("systemctl", "enable", "--now", "pineconed")
     assert machine.path("/etc/systemd/system/multi-user.target.wants/pineconed.service").is_symlink()
@@ -83,10 +86,19 @@ def installed(machine: Machine) -> None:
     for name in (
         "bash-completion/completions/pineconectl",
         "doc/pineconed/docs/installation.md",
-        "doc/pineconed/examples/pineconed-bluetooth.conf",
     ):
         assert machine.path(f"/usr/share/{name}").exists(), name
     machine.run("/usr/lib/pineconed/bin/python3", "-I", "-c", "import dbus_fast.aio")
+
+
+def bluetooth_enabled(machine: Machine) -> None:
+    """The library for BlueZ is there, and one command allows the service what Bluetooth takes."""
+    machine.run("/usr/lib/pineconed/bin/python3", "-I", "-c", "import pineconed.transport.ble.bluez")
+    families = ("systemctl", "show", "--property=RestrictAddressFamilies", "pineconed")
+    assert "AF_BLUETOOTH" not in machine.run(*families)
+    machine.run("install", "-D", "-m", "644", "-t", DROP_INS, "/usr/share/pineconed/pineconed-bluetooth.conf")
+    machine.run("systemctl", "daemon-reload")
+    assert {"AF_BLUETOOTH", "AF_NETLINK"} <= set(re.findall(r"\bAF_\w+", machine.run(*families)))
 
 
 def upgraded(machine: Machine, packages: Packages) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The systemd units: right for systemd, tight, and with the daemon's own facts in them."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ NAMES = tuple(
     sorted(path.name for path in UNITS.glob("pineconed*.*") if path.suffix in {".service", ".target"})
 )
 PROGRAMS = ("/usr/bin/pineconed", "/usr/bin/pineconectl", "/usr/sbin/nft")
+BLUETOOTH = "pineconed-bluetooth.conf"
 MOST_EXPOSED = 20
 """What `systemd-analyze security` may say at most, in tenths."""
 
@@ -31,17 +33,59 @@ def settings(name: str) -> dict[str, list[str]]:
     return found
 
 
-@needs_systemd
-def test_systemd_understands_them(tmp_path: Path) -> None:
-    """With programs that are there, and without a look for manual pages, which need not be installed here."""
+def verified(folder: Path) -> list[str]:
+    """What systemd has to say of the units, copied to a folder, and of the drop-ins that are there already.
+
+    With programs that are there, and without a look for manual pages, which need not be installed here.
+    """
     for name in NAMES:
         text = (UNITS / name).read_text()
         for program in PROGRAMS:
             text = text.replace(program, "/bin/true")
-        (tmp_path / name).write_text(text)
-    verify = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in NAMES)]
+        (folder / name).write_text(text)
+    verify = ["systemd-analyze", "verify", "--man=no", *(str(folder / name) for name in NAMES)]
     done = subprocess.run(verify, capture_output=True, text=True, check=False)
-    assert (done.returncode, [line for line in done.stderr.splitlines() if "pinecone" in line]) == (0, [])
+    return [line for line in done.stderr.splitlines() if "pinecone" in line or done.returncode]
+
+
+def with_bluetooth(folder: Path, more: str = "") -> Path:
+    """The service in a folder, as it is once Bluetooth is enabled."""
+    drop_in = folder / "pineconed.service.d" / BLUETOOTH
+    drop_in.parent.mkdir()
+    drop_in.write_text((UNITS / BLUETOOTH).read_text() + more)
+    return Path(shutil.copy(UNITS / "pineconed.service", folder))
+
+
+@needs_systemd
+def test_systemd_understands_them(tmp_path: Path) -> None:
+    assert verified(tmp_path) == []
+
+
+@needs_systemd
+def test_systemd_understands_the_drop_in_for_bluetooth(tmp_path: Path) -> None:
+    with_bluetooth(tmp_path, "Nonsense=yes\n")
+    [line] = verified(tmp_path)  # so it was read
+    assert "Nonsense" in line
+
+
+@needs_systemd
+def test_only_the_drop_in_allows_bluetooth_and_nothing_else(tmp_path: Path) -> None:
+    before, after = exposures(UNITS / "pineconed.service"), exposures(with_bluetooth(tmp_path))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"RestrictAddressFamilies_OTHER"}
+    assert "AF_BLUETOOTH" not in str(settings("pineconed.service"))
+    assert settings(BLUETOOTH) == {
+        "Wants": ["bluetooth.service"],
+        "After": ["bluetooth.service dbus.socket"],
+        "RestrictAddressFamilies": ["AF_BLUETOOTH"],
+    }
+
+
+def exposures(unit: Path) -> dict[str, str]:
+    """What `systemd-analyze security` makes of each setting."""
+    command = ["systemd-analyze", "security", "--offline=true", "--json=short", str(unit)]
+    listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return {row["json_field"]: row["exposure"] for row in json.loads(listing)}
 
 
 @needs_systemd
