@@ -110,6 +110,10 @@ class Host:
         tun = msgspec.structs.replace(loaded.config.tun, mtu=TUN_MTU, route=False)
         return loaded._replace(config=msgspec.structs.replace(loaded.config, ble=ble, tun=tun))
 
+    def with_blocked(self, loaded: Loaded, key: bytes) -> Loaded:
+        peering = msgspec.structs.replace(loaded.config.peering, blocked_keys=(key.hex(),))
+        return loaded._replace(config=msgspec.structs.replace(loaded.config, peering=peering))
+
     def with_tcp(self, port: int, *, listens: bool) -> None:
         """Listen at this port of the loopback, or dial it."""
         uris = (f"tcp://127.0.0.1:{port}",)

@@ -234,3 +234,30 @@ def test_who_does_not_advertise_is_not_found(run: Callable[[Check], list[Any]]) 
         assert await high.bluetooth_peers()  # the peering that is there goes on
 
     run(check)
+
+
+def test_a_blocked_key_is_neither_dialled_nor_taken_until_it_is_allowed(
+    run: Callable[[Check], list[Any]],
+) -> None:
+    async def check(_: Place, low: Host, high: Host) -> None:
+        await peered(low, high)
+        for strict, other in ((low, high), (high, low)):
+            allowed = strict.loaded
+            strict.loaded = strict.with_blocked(allowed, other.key)
+            strict.reload()
+            await eventually(partial(nobody, strict))
+            await eventually(partial(became, strict, "not-allowed"))
+            await asyncio.sleep(1)
+            assert await nobody(strict)
+            strict.loaded = allowed
+            strict.reload()
+            await peered(low, high)
+
+    lines = run(check)
+    refused = [line for line in lines if line["event"] == "handshake failed"]
+    assert refused
+    assert all("peering.blocked_keys" in line["reason"] for line in refused)
+
+
+async def became(host: Host, fate: str) -> bool:
+    return [row.fate for row in (await host.ble()).sightings] == [fate]
