@@ -88,7 +88,6 @@ def installed(machine: Machine) -> None:
         "doc/pineconed/docs/installation.md",
     ):
         assert machine.path(f"/usr/share/{name}").exists(), name
-    machine.run("/usr/lib/pineconed/bin/python3", "-I", "-c", "import dbus_fast.aio")
 
 
 def bluetooth_enabled(machine: Machine) -> None:

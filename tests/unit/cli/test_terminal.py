@@ -2,6 +2,7 @@
 """Tables on terminals of several widths, and what makes room first."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import msgspec
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pineconed.admin import requests, schema
+from pineconed.admin.client import decode
 from pineconed.admin.identifier import address_text
-from pineconed.admin.schema_ble import Ble
+from pineconed.admin.schema_ble import Ble, BleAdapter, BleSighting
 from pineconed.cli.blocks import Block, Column, Fact, Facts, Line, Note, Table, cell, short_address, short_key
 from pineconed.cli.fitting import GAP, fit
 from pineconed.cli.plain import plain_text
@@ -23,6 +25,8 @@ from pineconed.cli.view_peers import peers_long, peers_terminal
 from pineconed.cli.view_sessions import sessions_long, sessions_terminal
 from pineconed.cli.view_status import added_blocks, removed_blocks, route_blocks, status_blocks
 from pineconed.cli.view_tree import snake_terminal, tree_terminal
+from pineconed.transport.ble.backend import AdapterState
+from pineconed.transport.ble.sightings import Fate
 from tests.unit.admin.fakes import CHILD_KEY, OWN_KEY, PARENT_KEY, FakeDial, World
 from tests.unit.cli.process import on_terminal, without_codes
 
@@ -211,6 +215,37 @@ def test_pictures(name: str, width: int) -> None:
 @pytest.mark.parametrize(("name", "what"), [("ble-off", "Bluetooth"), ("discovery-off", "LAN discovery")])
 def test_what_is_off_says_so_into_a_pipe_too(name: str, what: str) -> None:
     assert plain_text(views()[name]).startswith(f"{what} is off (")
+
+
+def test_a_bluetooth_peer_is_shown_with_its_radio() -> None:
+    peer = World().backend().peers(requests.PeersQuery())[0]
+    radio = {"type": "bluetooth", "uri": "ble://7A:00:00:00:00:01", "remote": "7A:00:00:00:00:01"}
+    numbers = {"rssi_dbm": -48, "psm": 0x83, "mtu_in": 2048, "mtu_out": 512}
+    text = drawn(peers_long([msgspec.structs.replace(peer, **radio, **numbers)]), 80)
+    facts = dict(re.findall(r"^ +(\S.*?) {2,}(\S.*)$", text, re.MULTILINE))
+    told = ("type", "URI", "signal", "PSM", "MTU in", "MTU out")
+    assert [facts.get(name) for name in told] == [
+        "bluetooth",
+        "ble://7A:00:00:00:00:01",
+        "-48 dBm",
+        "0x83",
+        "2048",
+        "512",
+    ]
+
+
+@pytest.mark.parametrize("fate", Fate)
+def test_whatever_became_of_a_device_has_words(fate: Fate) -> None:
+    ble = World().backend().ble(requests.NoParameters())
+    sighting = msgspec.structs.replace(ble.sightings[0], fate=fate.value)
+    assert decode(msgspec.json.encode(sighting), BleSighting) == sighting
+    drawn(ble_blocks(msgspec.structs.replace(ble, sightings=[sighting])), 80)
+
+
+@pytest.mark.parametrize("state", AdapterState)
+def test_every_state_of_an_adapter_can_be_told(state: AdapterState) -> None:
+    adapter = BleAdapter(name="hci0", address=None, state=state.value, reason="because")
+    assert decode(msgspec.json.encode(adapter), BleAdapter) == adapter
 
 
 # ---------------------------------------------------------------- fitting
