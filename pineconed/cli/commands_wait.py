@@ -8,13 +8,7 @@ from pineconed.cli.explained import ExplainedCommand
 from pineconed.cli.output import write_json, write_text
 from pineconed.cli.settings import Settings, common_options
 from pineconed.cli.show import node_text
-from pineconed.cli.waiting import wait_for
-
-_DONE = {
-    "up": "the daemon is up",
-    "peer": "a peering is up",
-    "tree": "this node has joined its network",
-}
+from pineconed.cli.waiting import STAGES, wait_for
 
 
 @click.command(
@@ -49,9 +43,9 @@ def wait(settings: Settings, goal: str, timeout: float) -> None:
     the time was over, and 8 if it did, but is not as far; the message says what is missing. Every user may
     wait; an echo of another node is for those who may use the admin socket.
     """
-    what = goal if goal in _DONE else node_text(goal)
+    what = goal if goal in STAGES else node_text(goal)
     seconds = round(wait_for(settings, what, timeout), 3)
     if settings.json:
         write_json(msgspec.json.encode({"for": what, "waited_seconds": seconds}))
     else:
-        write_text(f"{_DONE.get(what, f'{what} answers')} after {seconds:.1f} s\n")
+        write_text(f"{STAGES.get(what, f'{what} answers')} after {seconds:.1f} s\n")

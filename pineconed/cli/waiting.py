@@ -11,6 +11,13 @@ from pineconed.cli.settings import Settings
 PAUSE = 0.25
 """Seconds between two looks."""
 
+STAGES = {
+    "up": "the daemon is up",
+    "peer": "a peering is up",
+    "tree": "this node has joined its network",
+}
+"""How far this node can be, and what is said when it is; every other goal is another node."""
+
 _ECHO_SECONDS = 5.0
 """How long one echo may take, so that a lost one costs no more."""
 
@@ -20,7 +27,7 @@ class NotInTimeError(ClientError):
 
 
 def wait_for(settings: Settings, goal: str, timeout: float) -> float:
-    """Wait for `up`, `peer`, `tree`, or the node with this key or address; the seconds that it took.
+    """Wait for one of `STAGES`, or the node with this key or address; the seconds that it took.
 
     NotInTimeError, or NoDaemonError if none answers, after `timeout` seconds.
     """
@@ -38,7 +45,7 @@ def wait_for(settings: Settings, goal: str, timeout: float) -> float:
 def _missing(settings: Settings, goal: str, left: float) -> ClientError | None:
     """What keeps the goal from being reached now; None when it is."""
     try:
-        if goal in {"up", "peer", "tree"}:
+        if goal in STAGES:
             return _shortcoming(decode(settings.look("/v1/status"), schema.Status), goal)
         return _silence(settings, goal, left)
     except NoDaemonError as error:
