@@ -3,6 +3,7 @@
 
 import array
 import contextlib
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -135,6 +136,42 @@ class SocketStream:
     def local(self) -> LocalEnd | None:
         """See `local_end`."""
         return local_end(self._socket)
+
+
+class PolledStream:
+    """What streams over sockets without TCP and IP addresses have in common; it owns the socket."""
+
+    pending = False
+    proven_key = None
+    __slots__ = ("_poll", "_socket", "fileno", "remote")
+
+    def __init__(self, connected: socket.socket, remote: str) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._poll = select.poll()
+        self._poll.register(connected.fileno(), select.POLLOUT)
+        self.remote = remote
+        self.fileno = connected.fileno
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """See `Stream`."""
+        return self._socket.recv_into(buffer)
+
+    def has_room(self) -> bool:
+        """Whether so little is unsent that more may be handed over; just what the loop waits for."""
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        """Close the socket; what is on its way still arrives."""
+        self._socket.close()
+
+    def rtt(self) -> float | None:
+        """Unknown: the kernel measures none here."""
+        return None
+
+    def local(self) -> LocalEnd | None:
+        """None: it has no IP address."""
+        return None
 
 
 def tcp_rtt(sock: socket.socket) -> float | None:

@@ -8,7 +8,6 @@ group may use. All that come in count as one source.
 import asyncio
 import errno
 import os
-import select
 import socket
 import stat
 import struct
@@ -18,7 +17,7 @@ from pathlib import Path
 from pineconed.transport.gate import Visit
 from pineconed.transport.listener import ListenError
 from pineconed.transport.service import Intake
-from pineconed.transport.stream import IOV_MAX, LocalEnd
+from pineconed.transport.stream import IOV_MAX, PolledStream
 from pineconed.transport.tcp import ConnectError, plain_reason
 from pineconed.transport.tcp_place import BACKLOG
 from pineconed.wire.buffer import Buffer
@@ -36,48 +35,21 @@ _PROBE_SECONDS = 1.0
 _RETRY_SECONDS = 0.1
 
 
-class UnixStream:
-    """A connected Unix stream socket as a stream; it owns the socket."""
+class UnixStream(PolledStream):
+    """A connected Unix stream socket as a stream."""
 
     kind = "unix"
-    pending = False
-    proven_key: bytes | None = None
-    __slots__ = ("_poll", "_socket", "fileno", "remote")
+    __slots__ = ()
 
     def __init__(self, connected: socket.socket, remote: str) -> None:
-        connected.setblocking(False)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        self._socket = connected
-        self._poll = select.poll()
-        self._poll.register(connected.fileno(), select.POLLOUT)
-        self.remote = remote
-        self.fileno = connected.fileno
-
-    def recv_into(self, buffer: memoryview) -> int:
-        """Read into the buffer; see `Stream`."""
-        return self._socket.recv_into(buffer)
+        super().__init__(connected, remote)
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """One system call for all pieces, at most 1,024 of them."""
         if len(buffers) == 1:
             return self._socket.send(buffers[0])
         return self._socket.sendmsg(buffers[:IOV_MAX])
-
-    def has_room(self) -> bool:
-        """Whether the other end keeps up with reading; just what the loop waits for."""
-        return bool(self._poll.poll(0))
-
-    def close(self) -> None:
-        """Close the socket; what is on its way still arrives."""
-        self._socket.close()
-
-    def rtt(self) -> float | None:
-        """Unknown: the kernel measures none here."""
-        return None
-
-    def local(self) -> LocalEnd | None:
-        """None: it has no IP address."""
-        return None
 
 
 async def reach_unix(path: str, timeout: float) -> UnixStream:

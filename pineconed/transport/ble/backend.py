@@ -89,6 +89,8 @@ class Channel:
     mtu_in, mtu_out: SDU sizes of both directions, None if not known; shown to operators only.
     remote: the other device, as this connection names it, which need not be the address of a sighting.
     psm: the one on which the channel was taken.
+    overrun: whether the backend ended it because more came than was taken; for stacks that cannot hold
+    back the other side.
     """
 
     socket: socket.socket
@@ -97,6 +99,7 @@ class Channel:
     max_write: int = 0
     mtu_in: int | None = None
     mtu_out: int | None = None
+    overrun: Callable[[], bool] = lambda: False
 
 
 class Backend(Protocol):

@@ -307,7 +307,9 @@ class Bluetooth:
         elif isinstance(event, CloseLink) and event.remote_fault:
             self._policy.link_at_fault(event.link, event.reason)
         elif isinstance(event, LinkDown):
-            self._channels.pop(event.link, None)
+            channel = self._channels.pop(event.link, None)
+            if channel is not None and channel.overrun():
+                self._policy.counters["channels_overrun"] += 1
             self._policy.link_down(event.link, event.reason, self._clock())
 
     def _close(self, closings: list[Closing]) -> None:

@@ -341,7 +341,7 @@ class BumbleBackend:
         task = self._spawn(pump.run())
         task.add_done_callback(lambda _: self._channel_ended(pump, channel))
         address = ble_address(connection.peer_address)
-        return Channel(pump.socket, address, channel.psm, 0, channel.mtu, channel.peer_mtu)
+        return Channel(pump.socket, address, channel.psm, 0, channel.mtu, channel.peer_mtu, pump.overrun)
 
     def _channel_ended(self, pump: ChannelPump, channel: LeCreditBasedChannel) -> None:
         """Also if it was cancelled before it began."""

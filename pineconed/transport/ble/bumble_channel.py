@@ -40,6 +40,7 @@ class ChannelPump:
         self._backlog = bytearray()
         self._came = asyncio.Event()
         self._over = asyncio.Event()
+        self._overrun = False
         self._receive(early)
         channel.sink = self._receive
         channel.on(channel.EVENT_CLOSE, self._over.set)
@@ -53,6 +54,10 @@ class ChannelPump:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def overrun(self) -> bool:
+        """Whether it ended because more than `MAX_BACKLOG` came."""
+        return self._overrun
 
     def close(self) -> None:
         """Close the far end, so that the driver hears of the end."""
@@ -83,6 +88,7 @@ class ChannelPump:
         self._backlog += sdu
         self._came.set()
         if len(self._backlog) > MAX_BACKLOG:
+            self._overrun = True
             self._over.set()
 
     async def _inward(self) -> None:

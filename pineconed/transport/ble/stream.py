@@ -1,31 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """An L2CAP channel as the driver wants it: a stream that never takes more than the channel does."""
 
-import select
 from collections.abc import Sequence
 
 from pineconed.transport.ble.backend import Channel
-from pineconed.transport.stream import LocalEnd
+from pineconed.transport.stream import PolledStream
 from pineconed.wire.buffer import Buffer
 
 
-class BleStream:
+class BleStream(PolledStream):
     """A channel as a stream; it owns the channel's socket. `remote` is the address of the other device."""
 
     kind = "ble"
-    pending = False
-    proven_key: bytes | None = None
-    __slots__ = ("_max_write", "_poll", "_socket", "channel", "fileno", "recv_into", "remote")
+    __slots__ = ("_channel", "_max_write")
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.remote = str(channel.remote)
-        self._socket = channel.socket
+        super().__init__(channel.socket, str(channel.remote))
+        self._channel = channel
         self._max_write = channel.max_write
-        self._poll = select.poll()
-        self._poll.register(channel.socket.fileno(), select.POLLOUT)
-        self.fileno = channel.socket.fileno
-        self.recv_into = channel.socket.recv_into
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """See `Stream`. OSError at the end of a channel that was ended because we were too slow."""
+        size = self._socket.recv_into(buffer)
+        if not size and self._channel.overrun():
+            raise OSError("more came by Bluetooth than this node could take")
+        return size
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """As many system calls as it takes, none of them above what the channel allows."""
@@ -40,19 +39,3 @@ class BleStream:
                     break
                 raise
         return sent
-
-    def has_room(self) -> bool:
-        """Whether so little is unsent that more may be handed over; just what the loop waits for."""
-        return bool(self._poll.poll(0))
-
-    def close(self) -> None:
-        """Close the channel."""
-        self._socket.close()
-
-    def rtt(self) -> float | None:
-        """Unknown: nothing below measures one."""
-        return None
-
-    def local(self) -> LocalEnd | None:
-        """None: it has no IP address."""
-        return None

@@ -2,6 +2,7 @@
 """What drives a backend: an adapter that comes and goes, steps that fail or hang, channels."""
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import Callable, Coroutine
 from itertools import count
@@ -354,6 +355,18 @@ def test_channels_of_strangers_beyond_the_limit_are_closed_at_once(run: Callable
         assert one_more.socket.fileno() == -1
         assert len(world.links) == MAX_STRANGERS
         assert world.bluetooth.counters["channels_over_limit"] == 1
+
+    run(check)
+
+
+def test_a_channel_that_brought_more_than_was_taken_is_counted(run: Callable[[Check], None]) -> None:
+    async def check(world: World) -> None:
+        await world.ready()
+        world.backend.accept(world.backend.channel())
+        world.backend.accept(dataclasses.replace(world.backend.channel(), overrun=lambda: True))
+        for link in (1, 2):
+            world.bluetooth.handle_event(LinkDown(link, None, None, "the peer closed the connection"))
+        assert world.bluetooth.counters["channels_overrun"] == 1
 
     run(check)
 

@@ -16,6 +16,7 @@ from pineconed.transport.ble.backend import AdapterState, BleError, Channel
 from pineconed.transport.ble.bumble import BumbleBackend
 from pineconed.transport.ble.bumble_channel import MAX_BACKLOG, ChannelPump
 from pineconed.transport.ble.bumble_uuids import SERVICE, shows_service
+from pineconed.transport.ble.stream import BleStream
 from tests.unit.transport.ble.radio import Radio
 from tests.unit.waiting import until
 
@@ -113,7 +114,13 @@ class DeafChannel:
         """It never closes by itself."""
 
 
-def test_a_channel_whose_bytes_nobody_takes_is_ended() -> None:
+def read_all(stream: BleStream) -> None:
+    """Read up to the end."""
+    while stream.recv_into(memoryview(bytearray(65536))):
+        pass
+
+
+def test_a_channel_whose_bytes_nobody_takes_is_ended_and_says_so() -> None:
     async def check() -> None:
         channel = DeafChannel()
         pump = ChannelPump(channel)  # type: ignore[arg-type]
@@ -126,6 +133,10 @@ def test_a_channel_whose_bytes_nobody_takes_is_ended() -> None:
         assert running.done()
         assert sent <= 2 * MAX_BACKLOG
         pump.close()
-        pump.socket.close()
+        address = BleAddress("00:00:00:00:00:01", AddressKind.PUBLIC)
+        stream = BleStream(Channel(pump.socket, address, 0x83, overrun=pump.overrun))
+        with pytest.raises(OSError, match="more came by Bluetooth"):
+            read_all(stream)
+        stream.close()
 
     asyncio.run(check())
