@@ -38,6 +38,7 @@ from pineconed.daemon.errors import StartError
 from pineconed.daemon.event_log import EventLog
 from pineconed.daemon.identity import find_credential, open_credential, open_key
 from pineconed.daemon.inbound import Inbound, Reception
+from pineconed.daemon.interface import Interface, open_interface
 from pineconed.daemon.lan import Lan
 from pineconed.daemon.lock import lock_key
 from pineconed.daemon.log_limiter import LogLimiter
@@ -55,7 +56,7 @@ from pineconed.node import Node
 from pineconed.node.snapshots import NodeStatus
 from pineconed.overlay.address import address_of
 from pineconed.overlay.session.identity import Ed25519Identity
-from pineconed.overlay.session.party import FEATURE_UDP, Offer, Party, Timing
+from pineconed.overlay.session.party import Offer, Party, Timing
 from pineconed.router.peer import LinkOptions
 from pineconed.signing import Ed25519Signer, verify_ed25519
 from pineconed.transport.connect import Connector
@@ -64,9 +65,6 @@ from pineconed.transport.gate import GAVE_WAY, AcceptGate
 from pineconed.transport.stream import Stream
 from pineconed.transport.uri import parse_listen_uri
 from pineconed.transport.websocket.running import RunningPumps
-from pineconed.tun.device import TunDevice
-from pineconed.tun.errors import TunError
-from pineconed.tun.inbound import InboundWatch
 
 STOP_SECONDS = 1.5
 """How long closing may take before what is left of it is abandoned."""
@@ -103,8 +101,7 @@ class Daemon:
         self._events = EventLog(self._limiter)
         self._pumps = RunningPumps()
         self._inbound: Inbound | None = None
-        self._tun_name: str | None = None
-        self._guard: InboundWatch | None = None
+        self._interface: Interface | None = None
         self._reloader: Reloader | None = None
         self._reload_due = False
         self._reloads: set[asyncio.Task[None]] = set()
@@ -146,8 +143,8 @@ class Daemon:
     async def _open(self) -> None:
         seed = self._open_key()
         signer = Ed25519Signer(seed)
-        device = await self._open_tun(address_of(signer.public_key)) if self._config.tun.enabled else None
-        node = self._make_node(seed, signer, device.features if device is not None else 0)
+        interface = await self._open_interface(address_of(signer.public_key))
+        node = self._make_node(seed, signer, interface.device.features if interface is not None else 0)
         node.admit_by(admission(self._config.peering), read_now())
         driver = Driver(node, read_now, self._loop)
         self._parts.push_async_callback(self._pumps.close)
@@ -157,8 +154,8 @@ class Daemon:
         driver.start()
         reception = self._make_reception(node, driver, seed)
         inbound = await self._open_listeners(reception)
-        if device is not None:
-            driver.attach_tun(device, self._lose_tun)
+        if interface is not None:
+            driver.attach_tun(interface.device, self._lose_tun)
         watcher = await self._watch_interfaces()
         lan = await self._open_lan(reception, watcher)
         ble = await self._open_ble(reception)
@@ -176,7 +173,8 @@ class Daemon:
         self._notifier.ready()
         self._report(node, dialer)
         self._accept_reloads(reloader)
-        await self._tell_inbound()
+        if interface is not None:  # readiness need not wait for it
+            await interface.tell_inbound()
 
     def _open_key(self) -> bytes:
         """The node's seed, which from here on no other daemon on this host uses."""
@@ -221,27 +219,12 @@ class Daemon:
             await inbound.open(parse_listen_uri(text))
         return inbound
 
-    async def _open_tun(self, address: bytes) -> TunDevice:
-        from pineconed.tun.attach import foreign_unique_locals, open_tun  # noqa: PLC0415 (pyroute2: 0.2 s)
-        from pineconed.tun.nftables import look  # noqa: PLC0415
-
-        wanted = self._config.tun
-        try:
-            device = await open_tun(
-                wanted.name, address, wanted.mtu, route=wanted.route, offload=wanted.offload
-            )
-            self._parts.callback(device.close)
-            self._tun_name = device.name
-            self._guard = InboundWatch(device.name, look)
-            if wanted.route:
-                self._warn_of_neighbours(await foreign_unique_locals(device.name))
-        except TunError as error:
-            raise StartError(str(error)) from error
-        if wanted.offload and not device.features:
-            _log.info("this kernel has no segmentation offload for TUN devices: small MTUs cost more")
-        elif wanted.offload and not device.features & FEATURE_UDP:
-            _log.debug("this kernel has no segmentation offload for UDP; those from 6.2 on have it")
-        return device
+    async def _open_interface(self, address: bytes) -> Interface | None:
+        if not self._config.tun.enabled:
+            return None
+        interface = self._interface = await open_interface(self._config.tun, address)
+        self._parts.callback(interface.device.close)
+        return interface
 
     async def _watch_interfaces(self) -> InterfaceWatcher:
         from pineconed.discovery.netlink import scan_interfaces  # noqa: PLC0415 (pyroute2: 0.2 s)
@@ -296,7 +279,7 @@ class Daemon:
             __version__,
             clock=read_now,
             tun_name=self._tun_name,
-            inbound=self._guard.inbound if self._guard is not None else None,
+            inbound=self._interface.guard.inbound if self._interface is not None else None,
             listeners=self._listening,
             lan=parts.lan.discovery,
             ble=parts.ble.bluetooth,
@@ -305,6 +288,10 @@ class Daemon:
         await open_sockets(self._config.admin, backend, self._parts)
 
     # ---------------------------------------------------------------- while it runs
+
+    @property
+    def _tun_name(self) -> str | None:
+        return self._interface.device.name if self._interface is not None else None
 
     def _lose_tun(self, reason: str) -> None:
         if not self._over.done():
@@ -349,22 +336,6 @@ class Daemon:
 
     def _listening(self) -> list[str]:
         return self._inbound.listening() if self._inbound is not None else []
-
-    def _warn_of_neighbours(self, neighbours: list[str]) -> None:
-        for neighbour in neighbours:
-            _log.warning(
-                "this host uses fd00::/8 for something else too",
-                found=neighbour,
-                remedy="if that gets mixed up, set tun.route = false and add the routes that you want",
-            )
-
-    async def _tell_inbound(self) -> None:
-        """Say whether the overlay reaches the services of this machine. Readiness need not wait for it."""
-        if self._guard is None:
-            return
-        found = await self._guard.inbound()
-        log = _log.info if found.state == "filtered" else _log.warning
-        log("inbound traffic", interface=self._tun_name, state=found.state, detail=found.explanation)
 
     def _announce(self, node: Node) -> None:
         config = self._config
