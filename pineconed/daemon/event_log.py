@@ -218,6 +218,8 @@ class EventLog:
             text = "peering down"
             if event.link not in self._announced:
                 text, fields = "peering did not come up", {"reason": after_handshake(event.reason)}
+        if event.public_key is not None:
+            fields["key"] = event.public_key.hex()
         level: Level = "warning" if event.link in self._at_fault else "info"
         self._link_line(level, text, event.link, _ENDS_BURST, **fields)
         self._at_fault.discard(event.link)

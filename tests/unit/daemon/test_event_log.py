@@ -110,11 +110,11 @@ def test_a_peer_at_fault_makes_a_warning_and_still_one_line(desk: Desk) -> None:
     assert [line[:2] for line in desk.told()] == [("warning", "peering down")]
 
 
-def test_a_house_that_is_full_is_nobodys_fault(desk: Desk) -> None:
+def test_one_that_is_turned_away_is_named_and_not_at_fault(desk: Desk) -> None:
     desk.come_in(1)
     desk.log.handle_event(CloseLink(1, "no free port", remote_fault=False))
     desk.log.handle_event(LinkDown(1, None, KEY, "no free port"))
-    known = {"direction": "inbound", "remote": "192.0.2.7:5", "reason": "no free port"}
+    known = {"direction": "inbound", "remote": "192.0.2.7:5", "reason": "no free port", "key": KEY.hex()}
     assert desk.told() == [("info", "handshake failed", known)]
 
 
