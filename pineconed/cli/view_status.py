@@ -14,6 +14,9 @@ _METHODS = {
     "none": "nowhere: it would be dropped",
 }
 
+_NOT_CONFIGURED: frozenset[schema.PeerSource | None] = frozenset({None, "multicast", "bluetooth"})
+"""Where peers come from that nobody dials for the operator: they came by themselves, or were found."""
+
 
 def status_blocks(status: schema.Status) -> list[Block]:
     """The node as a whole."""
@@ -150,8 +153,8 @@ def removed_blocks(removed: schema.RemovedPeers) -> list[Block]:
         blocks.append(Note("It is in the configuration file and so is back when the daemon starts again."))
     if any(peer.source == "flag" for peer in removed.removed):
         blocks.append(Note("It stands behind --connect and so is back when the daemon starts again."))
-    if any(peer.source in {None, "multicast"} for peer in removed.removed):
-        blocks.append(Note("A peer that dials this node, or is found on the local network, may come back."))
+    if any(peer.source in _NOT_CONFIGURED for peer in removed.removed):
+        blocks.append(Note("A peer that dials this node, or was found by it, may come back."))
     return blocks
 
 
@@ -159,6 +162,6 @@ def _removed_text(peer: schema.RemovedPeer) -> str:
     parts = []
     if peer.port is not None:
         parts.append(f"closed port {peer.port} to {peer.public_key}")
-    if peer.source not in {None, "multicast"}:
+    if peer.source not in _NOT_CONFIGURED:
         parts.append(f"no longer dialling {peer.uri}")
     return ", ".join(parts) or f"closed {peer.uri}"

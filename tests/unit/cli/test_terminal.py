@@ -332,7 +332,6 @@ def test_facts_shorten_keys_and_break_words() -> None:
         ("flag", ["It stands behind --connect and so is back when the daemon starts again."]),
         ("saved", []),
         ("api", []),
-        (None, ["A peer that dials this node, or is found on the local network, may come back."]),
     ],
 )
 def test_a_removal_says_what_will_undo_it(source: schema.PeerSource | None, words: list[str]) -> None:
@@ -346,3 +345,12 @@ def test_an_added_peer_says_how_long_it_stays(source: schema.PeerSource, words: 
     _, note = added_blocks(schema.AddedPeer(uri="tcp://x:1", source=source))
     assert isinstance(note, Note)
     assert words in note.text
+
+
+@pytest.mark.parametrize("source", [None, "multicast", "bluetooth"])
+def test_the_removal_of_a_peer_that_was_not_configured(source: schema.PeerSource | None) -> None:
+    removed = schema.RemovedPeer(uri="ble://7A:00:00:00:00:01", port=3, public_key="ab" * 32, source=source)
+    assert removed_blocks(schema.RemovedPeers([removed])) == [
+        Line(f"closed port 3 to {'ab' * 32}"),
+        Note("A peer that dials this node, or was found by it, may come back."),
+    ]
