@@ -140,6 +140,7 @@ class WebSocketService:
         """The connection is a WebSocket now, or has ended."""
         if not connection.begun:
             connection.carrier.close()
+        connection.visit.closed()
         if task.cancelled():
             reason = None if self._visitors.closing else GAVE_WAY
         else:
@@ -147,7 +148,6 @@ class WebSocketService:
             reason = connection.fault if error is None else _words(error)
         if reason is not None:
             self._intake.fail(connection.remote, connection.visit, reason)
-        connection.visit.closed()
 
     async def _until_settled(self, connection: _Connection) -> None:
         """Serve the connection until it is a WebSocket or has ended; end it if that is cancelled."""

@@ -17,6 +17,7 @@ import uvloop
 from pineconed.transport.gate import AcceptLimits
 from pineconed.transport.listener import ListenError
 from pineconed.transport.websocket import server as server_module
+from pineconed.transport.websocket.server import WebSocketService
 from tests.unit.transport.intake import read
 from tests.unit.transport.websocket.front import Files, Front, certificates, with_front
 from tests.unit.waiting import until
@@ -288,6 +289,23 @@ def test_closing_ends_early_connections_and_leaves_streams(loop: Callable[[], An
         one.close()
 
     with_front(check, loop=loop)
+
+
+def test_a_fault_of_ours_leaves_no_visit_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_step(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    async def check(front: Front) -> None:
+        monkeypatch.setattr(WebSocketService, "_attend", no_step)
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        one = await guest(front)
+        await until(lambda: faults)
+        assert str(faults[0]["exception"]) == "a mistake"
+        assert (front.gate.half_open, front.gate._sources["127.0.0.1"].links) == (0, 0)
+        one.close()
+
+    with_front(check)
 
 
 # ---------------------------------------------------------------- wss
