@@ -41,8 +41,8 @@ _log = structlog.get_logger(__name__)
 class InterfaceWatcher:
     """Tells its subscribers, in the loop, whenever an interface or address comes, changes or goes.
 
-    `scan` lists the interfaces; it runs in the watcher's thread and may block. When it fails with an OSError
-    the last list stands, the log tells once, and it is tried again.
+    `scan` lists the interfaces; it runs in the watcher's thread and may block. When it fails the last list
+    stands, the log tells once, and it is tried again.
     """
 
     def __init__(self, scan: Callable[[], tuple[Interface, ...]], rescan: float = RESCAN) -> None:
@@ -87,7 +87,7 @@ class InterfaceWatcher:
     def _watch(self) -> None:
         with contextlib.closing(_Stop(self._stop_read)) as stop:
             try:
-                news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+                news = _news()
             except OSError as error:  # a sandbox; listing them would fail too
                 self._hand_over(error)
             else:
@@ -95,8 +95,6 @@ class InterfaceWatcher:
                     self._follow(news, stop)
 
     def _follow(self, news: socket.socket, stop: "_Stop") -> None:
-        news.setblocking(False)
-        news.bind((0, _GROUPS))
         while not stop.asked:
             began = time.monotonic()
             listed = self._look()
@@ -108,28 +106,28 @@ class InterfaceWatcher:
 
     def _look(self) -> bool:
         """List the interfaces and hand the list over; whether that went well."""
-        found: tuple[Interface, ...] | OSError
+        found: tuple[Interface, ...] | Exception
         try:
             found = self._scan()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  (logged; without this thread nobody would hear of a network)
             found = error
         self._hand_over(found)
-        return not isinstance(found, OSError)
+        return not isinstance(found, Exception)
 
-    def _hand_over(self, found: tuple[Interface, ...] | OSError) -> None:
+    def _hand_over(self, found: tuple[Interface, ...] | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed while we looked
             self._loop.call_soon_threadsafe(self._take, found)
 
     # ---------------------------------------------------------------- in the loop
 
-    def _take(self, found: tuple[Interface, ...] | OSError) -> None:
+    def _take(self, found: tuple[Interface, ...] | Exception) -> None:
         if not self._listed.done():
             self._listed.set_result(None)
-        failed = isinstance(found, OSError)
-        if failed and not self._failed:
-            _log.warning("cannot list the network interfaces", reason=str(found), retry_seconds=RETRY)
+        failed = isinstance(found, Exception)
+        if isinstance(found, Exception) and not self._failed:
+            _tell(found)
         self._failed = failed
-        if not isinstance(found, OSError) and found != self._current:
+        if not isinstance(found, Exception) and found != self._current:
             change = change_of(self._current, found)
             self._current = found
             for callback in list(self._subscribers):
@@ -154,6 +152,24 @@ class _Stop:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def _news() -> socket.socket:
+    """A socket on which the kernel tells of changes."""
+    news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    try:
+        news.bind((0, _GROUPS))
+    except OSError:
+        news.close()
+        raise
+    return news
+
+
+def _tell(error: Exception) -> None:
+    if isinstance(error, OSError):
+        _log.warning("cannot list the network interfaces", reason=str(error), retry_seconds=RETRY)
+    else:
+        _log.error("internal fault in listing the network interfaces, please report it", exc_info=error)
 
 
 def _drain(news: socket.socket) -> None:

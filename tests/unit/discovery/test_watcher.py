@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from ipaddress import ip_interface
 
@@ -101,6 +102,41 @@ def test_a_list_that_fails_is_logged_once_and_tried_again(monkeypatch: pytest.Mo
     with structlog.testing.capture_logs() as lines:
         asyncio.run(watch())
     assert [line["event"] for line in lines] == ["cannot list the network interfaces"] * 2
+
+
+def test_a_list_that_fails_by_a_mistake_of_ours_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pineconed.discovery.watcher.RETRY", 0.01)
+    faults = [ValueError("no address"), ValueError("no address")]
+
+    def scan() -> tuple[Interface, ...]:
+        if faults:
+            raise faults.pop()
+        return (ETH0,)
+
+    async def watch() -> None:
+        watcher = InterfaceWatcher(scan)
+        await watcher.start()
+        await until(lambda: watcher.interfaces == (ETH0,))
+        await watcher.close()
+
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(watch())
+    assert [(line["log_level"], str(line["exc_info"])) for line in lines] == [("error", "no address")]
+
+
+def test_a_kernel_that_tells_nothing_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> socket.socket:
+        raise PermissionError(1, "Operation not permitted")
+
+    async def watch() -> None:
+        watcher = InterfaceWatcher(lambda: (ETH0,))
+        await asyncio.wait_for(watcher.start(), 1)
+        await watcher.close()
+
+    monkeypatch.setattr("pineconed.discovery.watcher._news", refused)
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(watch())
+    assert [line["event"] for line in lines] == ["cannot list the network interfaces"]
 
 
 def test_nothing_is_left_open() -> None:
