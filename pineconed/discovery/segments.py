@@ -80,8 +80,10 @@ def judge(interfaces: Iterable[Interface], choice: Choice) -> tuple[Found, ...]:
     used = 0
     for interface in interfaces:
         verdict = _judge(interface, choice)
+        if verdict.segments and used == MAX_INTERFACES:
+            verdict = Found(interface, (), _TOO_MANY)
         used += bool(verdict.segments)
-        found.append(verdict if used <= MAX_INTERFACES else Found(interface, (), _TOO_MANY))
+        found.append(verdict)
     return tuple(found)
 
 

@@ -72,9 +72,11 @@ class TestSegments:
             interface("10.0.0.1/24", name=f"eth{number}", index=number)
             for number in range(MAX_INTERFACES + 2)
         ]
-        verdicts = judge(every, Choice())
+        down = interface("10.0.0.1/24", name="eth99", index=99, flags=ETHERNET & ~0x1)
+        *verdicts, last = judge([*every, down], Choice())
         assert sum(bool(found.segments) for found in verdicts) == MAX_INTERFACES
         assert verdicts[-1].reason == "64 others are in use, the most that there may be"
+        assert last.reason == "it is down"
 
 
 class TestChoice:
