@@ -32,7 +32,7 @@ _FLAGS = {
     "admin": "--admin-socket",
     "tun": "--tun",
     "log": "--log-level",
-    "multicast": "--no-multicast",
+    "multicast": "--multicast",
 }
 
 
@@ -99,10 +99,10 @@ def load(path: Path | None, overrides: Overrides) -> Loaded:
     data = parse_toml(text, source) if source else {}
     if source and (problems := check(data)):
         raise ConfigError("\n".join(describe_all(problems, text, source)))
-    flags = overrides.as_data()
-    if problems := check(flags):
+    merged = _merge(data, overrides.as_data())
+    if problems := check(merged):  # of the flags, as the file by itself is right
         raise ConfigError("\n".join(f"{_FLAGS[str(path[0])]}: {text}" for path, text in problems))
-    return Loaded(build(_merge(data, flags)), source, "flag" if overrides.connect else "file")
+    return Loaded(build(merged), source, "flag" if overrides.connect else "file")
 
 
 def _read(path: Path | None) -> tuple[str, Path | None]:
