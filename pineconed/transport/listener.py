@@ -141,6 +141,7 @@ class Listener:
             except OSError as error:
                 if error.errno in _THAT_STREAM_FAILED:
                     continue
+                self._gate.release()
                 self._out_of_order(plain_reason(error), PAUSE)
                 self._pause(sock, PAUSE)
                 return

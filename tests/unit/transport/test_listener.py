@@ -19,6 +19,7 @@ from pineconed.transport.listener import Listener, ListenError
 from pineconed.transport.resolve import SocketAddress
 from pineconed.transport.stream import SocketStream
 from pineconed.transport.tcp_place import TcpPlace
+from tests.unit.waiting import until
 
 KEEP_OUT = AcceptLimits(links_per_source=0)
 
@@ -146,9 +147,8 @@ def test_hundreds_at_once_from_one_address_leave_only_their_share() -> None:
         await listener.start()
         crowd = [dial(listener.address) for _ in range(100)]
         await hall.wait_for(16)
-        await asyncio.sleep(0.05)
+        await until(lambda: hall.gate.refusals[Refusal.HALF_OPEN_SOURCE] == 84)
         assert len(hall.streams) == 16
-        assert hall.gate.refusals[Refusal.HALF_OPEN_SOURCE] == 84
         for link in range(1, 17):
             hall.gate.handle_event(LinkDown(link, None, None, "gone"))
         with dial(listener.address):
@@ -281,11 +281,24 @@ def test_without_descriptors_accepting_pauses_and_tells_why(monkeypatch: pytest.
     with_hall(check)
 
 
+def test_a_pause_costs_nothing_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stays in the backlog was not taken."""
+    monkeypatch.setattr(listener_module, "PAUSE", 0.02)
+
+    async def check(hall: Hall) -> None:
+        listener = await _listen_with(hall, monkeypatch, [errno.EMFILE])
+        with dial(listener.address):
+            await hall.wait_for(1)
+        await listener.close()
+
+    with_hall(check, AcceptLimits(total_accepts_per_second=0.1, total_accepts_burst=1))
+
+
 def test_a_paused_listener_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(hall: Hall) -> None:
         listener = await _listen_with(hall, monkeypatch, [errno.ENFILE])
         with dial(listener.address):
-            await asyncio.sleep(0.02)
+            await until(lambda: hall.failures)
             await listener.close()
 
     with_hall(check)
