@@ -19,7 +19,6 @@ from pathlib import Path
 from pineconed.admin.listener import ADMIN, Role
 from pineconed.daemon.errors import StartError
 
-_ANSWER_SECONDS = 1.0
 _NO_LOCKS_HERE = frozenset({errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
@@ -123,7 +122,7 @@ def _taken(path: Path, role: Role, who: str) -> str:
 
 def _clear_stale(path: Path, role: Role) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_ANSWER_SECONDS)
+        probe.setblocking(False)  # a Unix socket is connected at once or not at all
         try:
             probe.connect(os.fspath(path))
         except FileNotFoundError:
@@ -134,7 +133,7 @@ def _clear_stale(path: Path, role: Role) -> None:
             return
         except PermissionError as error:
             raise StartError(_unusable(path, role, error)) from error
-        except OSError as error:  # alive but busy (EAGAIN, time out), or not of our kind
+        except OSError as error:  # alive but busy (EAGAIN), or not of our kind
             raise StartError(_taken(path, role, "another program")) from error
         pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     raise StartError(_taken(path, role, f"another program{_process(pid)}"))

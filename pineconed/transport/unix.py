@@ -31,7 +31,6 @@ SOURCE = "unix"
 SEND_BUFFER = 32 * 1024
 """SO_SNDBUF; the kernel doubles it, and takes more while a quarter of that is unread."""
 
-_PROBE_SECONDS = 1.0
 _RETRY_SECONDS = 0.1
 
 
@@ -140,7 +139,7 @@ class UnixPlace:
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(_PROBE_SECONDS)
+            probe.setblocking(False)  # a Unix socket is connected at once or not at all
             try:
                 probe.connect(os.fspath(self._path))
             except (ConnectionRefusedError, FileNotFoundError):
