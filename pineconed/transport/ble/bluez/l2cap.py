@@ -34,6 +34,9 @@ that is free, which are some 4 KiB in packets of 247 bytes, each of which costs 
 
 BACKLOG = 8
 
+PAUSE = 1.0
+"""Seconds without taking channels after the kernel gave none."""
+
 DECOYS = 3
 """See `dial`; as many channels as BlueZ opens for EATT, by default."""
 
@@ -90,20 +93,34 @@ class Listener:
         except OSError as error:
             self._socket.close()
             raise _explained(error) from error
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._take)
+        self._loop = asyncio.get_running_loop()
+        self._paused: asyncio.TimerHandle | None = None
+        self._resume()
 
     def close(self) -> None:
         """Take no more."""
+        if self._paused is not None:
+            self._paused.cancel()
         if self._socket.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
+
+    def _resume(self) -> None:
+        self._loop.add_reader(self._socket.fileno(), self._take)
+
+    def _pause(self) -> None:
+        self._loop.remove_reader(self._socket.fileno())
+        self._paused = self._loop.call_later(PAUSE, self._resume)
 
     def _take(self) -> None:
         """Take one: the loop calls again while there are more."""
         try:
             descriptor, remote = sockaddr.accept(self._socket.fileno())
+        except BlockingIOError:
+            return  # it was gone before it was taken
         except OSError:
-            return  # it was gone before it was taken, or there are no descriptors: the others wait
+            self._pause()  # there are no descriptors, or the adapter goes: the loop would call on and on
+            return
         taken = ChannelSocket(AF_BLUETOOTH, socket.SOCK_STREAM, 0, fileno=descriptor)
         try:
             channel = _channel(taken, remote.device, self.psm)
