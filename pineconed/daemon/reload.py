@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from pineconed.admin.errors import ReloadError
@@ -90,8 +91,10 @@ class Reloader:
         # Before anything waits: a peer that is saved meanwhile is not in `saved`.
         outcome.applied.extend(_dialled(self._parts.roster.configure(config.connect, saved)))
         await self._listen(steps, outcome)
-        if steps.multicast:
-            await self._discover(config, outcome)
+        if steps.multicast and not await self._discover(config, outcome):
+            config = msgspec.structs.replace(
+                config, multicast=self._config.multicast
+            )  # the next one tries anew
         if steps.ble:
             await self._parts.ble.apply(config.ble)
             outcome.applied.append(
@@ -134,14 +137,17 @@ class Reloader:
             except StartError as error:
                 outcome.failed.append(str(error))
 
-    async def _discover(self, config: Config, outcome: Outcome) -> None:
+    async def _discover(self, config: Config, outcome: Outcome) -> bool:
+        """Whether LAN discovery is as it is wanted now."""
         try:
             await self._parts.lan.apply(config.multicast)
-            outcome.applied.append(
-                f"LAN discovery is {'as the file says now' if config.multicast.enabled else 'off'}"
-            )
         except StartError as error:
             outcome.failed.append(str(error))
+            return False
+        outcome.applied.append(
+            f"LAN discovery is {'as the file says now' if config.multicast.enabled else 'off'}"
+        )
+        return True
 
 
 def _dialled(peers: Difference) -> Iterator[str]:

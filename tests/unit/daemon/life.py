@@ -53,13 +53,17 @@ def live(
     act: Callable[[Daemon], Coroutine[Any, Any, object]] | None = None,
     loops: Loops = asyncio.new_event_loop,
     seen: list[str] | None = None,
+    later: Loaded | None = None,
 ) -> list[str]:
-    """Run a daemon; once it is ready do `act`, then stop it. What systemd was told, its status in `seen`."""
+    """Run a daemon; once it is ready do `act`, then stop it. What systemd was told, its status in `seen`.
+
+    `later` is what a reload reads, if that is something else.
+    """
     notes = Notes()
     notes.status_lines = notes.status_lines if seen is None else seen
 
     async def whole_life() -> None:
-        daemon = Daemon(loaded, LogLevels("info"), notes, lambda: loaded)
+        daemon = Daemon(loaded, LogLevels("info"), notes, lambda: later or loaded)
         living = asyncio.create_task(daemon.run())
         await until(lambda: "ready" in notes.told or living.done())
         if act is not None and not living.done():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens while a reload waits for the address of a listener."""
+"""What happens while a reload waits for the address of a listener, and after one that failed in part."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,15 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from pineconed.admin.client import AdminClient
+from pineconed.admin.client import AdminClient, decode
 from pineconed.admin.requests import AddPeer
+from pineconed.admin.schema import Reloaded
 from pineconed.daemon.app import Daemon
 from pineconed.daemon.config_load import Overrides, load
+from pineconed.daemon.lan import Lan
 from pineconed.daemon.logs import LogLevels
 from pineconed.daemon.notify import ServiceNotifier
 from pineconed.daemon.saved_peers import read_saved
 from pineconed.transport import tcp_place
+from pineconed.transport.listener import ListenError
 from pineconed.transport.resolve import SocketAddress, resolve
+from tests.unit.daemon.life import changed, live
 
 SLOW = "slow.test"
 SAVED = "tcp://127.0.0.1:1"
@@ -94,3 +98,32 @@ def test_a_reload_does_not_outlive_the_daemon(tmp_path: Path, monkeypatch: pytes
         assert [reload.cancelled() for reload in reloads] == [True]
 
     during_a_reload(tmp_path, monkeypatch, check)
+
+
+def test_discovery_that_failed_is_tried_again_by_the_next_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.toml").write_text("")
+    socket = tmp_path / "sock"
+    flags = Overrides(key_file=tmp_path / "key", admin_socket=str(socket), tun="none", multicast=False)
+    before = load(tmp_path / "c.toml", flags)
+    after = changed(before, multicast={"enabled": True, "include": ("none",)})
+    works = Lan._listen_at
+
+    async def refuse(*_: object) -> int:
+        raise ListenError("too many open files")
+
+    async def reload() -> Reloaded:
+        return decode(await asyncio.to_thread(AdminClient(str(socket)).post, "/v1/reload"), Reloaded)
+
+    async def act(daemon: Daemon) -> None:
+        monkeypatch.setattr(Lan, "_listen_at", refuse)
+        for _ in range(2):
+            assert (await reload()).failed == [
+                "LAN discovery: too many open files; --no-multicast runs without it"
+            ]
+        monkeypatch.setattr(Lan, "_listen_at", works)
+        assert (await reload()).applied == ["LAN discovery is as the file says now"]
+        assert (await reload()).applied == []
+
+    live(before, act, later=after)
