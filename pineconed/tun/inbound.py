@@ -46,3 +46,7 @@ class InboundWatch:
                 return await asyncio.shield(self._looking)
         except TimeoutError:
             return Inbound("unknown", f"the kernel has not told its firewall rules in {LOOK_SECONDS:g} s")
+        except Exception as fault:  # noqa: BLE001  (shown; whoever asks for the status gets all the rest)
+            message = "a look at the firewall rules failed"
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": fault})
+            return Inbound("unknown", f"internal fault: {type(fault).__name__}")

@@ -82,3 +82,19 @@ def test_a_caller_that_goes_away_does_not_end_the_look() -> None:
         assert await watch.inbound() == FILTERED
 
     asyncio.run(ask())
+
+
+def test_a_look_that_fails_by_a_mistake_of_ours_is_told() -> None:
+    def look(_: str) -> Inbound:
+        raise ZeroDivisionError("a mistake")
+
+    async def ask() -> None:
+        faults: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: faults.append(f"{context['message']}: {context['exception']}")
+        )
+        found = await InboundWatch("pine0", look).inbound()
+        assert found == Inbound("unknown", "internal fault: ZeroDivisionError")
+        assert faults == ["a look at the firewall rules failed: a mistake"]
+
+    asyncio.run(ask())
