@@ -41,6 +41,7 @@ class TlsClient:
         self._signer = signer
         self._context: ssl.SSLContext | None = None
         self._password_keys: dict[str, bytes] = {}
+        self._deriving = asyncio.Lock()
 
     async def connect(self, reached: Reached, options: UriOptions, timeout: float) -> TlsStream:
         """Do all that comes before the handshake, within `timeout` seconds.
@@ -92,9 +93,10 @@ class TlsClient:
             raise PhaseError("the server does not know the password: it is not the one it should be")
 
     async def _password_key(self, password: str | None) -> bytes | None:
-        """Made once for each password, beside the loop."""
+        """Made once for each password, beside the loop, and one at a time, since each takes 64 MiB."""
         if password is None:
             return None
-        if password not in self._password_keys:
-            self._password_keys[password] = await asyncio.to_thread(password_key, password)
+        async with self._deriving:
+            if password not in self._password_keys:
+                self._password_keys[password] = await asyncio.to_thread(password_key, password)
         return self._password_keys[password]
