@@ -185,6 +185,10 @@ class AdminBackend:
         """LAN discovery: on which interfaces, and what came of it."""
         return discovery_row(self._lan)
 
+    def ble(self, _: requests.NoParameters) -> schema_ble.Ble:
+        """Bluetooth: the adapter, and who was seen."""
+        return ble_row(self._ble)
+
     def log_level(self, _: requests.NoParameters) -> schema.LogLevel:
         """The level in force."""
         return schema.LogLevel(self._log_levels.level)
@@ -199,10 +203,6 @@ class AdminBackend:
         """Log at another level until the daemon stops."""
         self._log_levels.set_level(body.level)
         return schema.LogLevel(self._log_levels.level)
-
-    def ble(self, _: requests.NoParameters) -> schema_ble.Ble:
-        """Bluetooth."""
-        return ble_row(self._ble)
 
     async def reload(self, _: requests.NoParameters) -> schema.Reloaded:
         """Apply what has changed in the configuration."""

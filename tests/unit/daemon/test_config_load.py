@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a file and flags to a configuration, and what an operator is told of every mistake."""
+"""From a file to a configuration, and what an operator is told of every mistake."""
 
 from collections.abc import Callable
 from pathlib import Path
