@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from pineconed.admin.schema import Root
 from pineconed.cli.blocks import Cell, Column, Table, cell
+from pineconed.cli.cells import yes_no
 from pineconed.cli.units import coords_text, number_plain
 
 
@@ -22,7 +23,7 @@ def struct_table(rows: Sequence[Struct], kind: type[Struct], last: str = "") -> 
 
 def _plain_cell(value: Any) -> Cell:
     if isinstance(value, bool):
-        return cell("yes" if value else "no")
+        return yes_no(value)
     if isinstance(value, float):
         return cell(number_plain(value))
     if isinstance(value, list):

@@ -2,7 +2,8 @@
 """What `ble` prints: the adapter, and the devices that were seen."""
 
 from pineconed.admin.schema_ble import Ble, BleSighting
-from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Line, Note, Table, cell
+from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Line, Table, cell
+from pineconed.cli.cells import span_cell, totals_note, yes_no
 from pineconed.cli.units import NONE, duration_text, number_plain
 
 _OFF = "Bluetooth is off (ble.enabled in the configuration)."
@@ -38,7 +39,11 @@ def ble_blocks(ble: Ble) -> list[Block]:
     if not ble.enabled:
         return [Line(_OFF)]
     rows = [_row(sighting) for sighting in ble.sightings]
-    return [Facts(_facts(ble), heading="Bluetooth"), Table(_COLUMNS, rows, empty=_NOBODY), *_totals(ble)]
+    return [
+        Facts(_facts(ble), heading="Bluetooth"),
+        Table(_COLUMNS, rows, empty=_NOBODY),
+        *totals_note(ble.counters),
+    ]
 
 
 def _facts(ble: Ble) -> list[Fact]:
@@ -49,8 +54,8 @@ def _facts(ble: Ble) -> list[Fact]:
         Fact("adapter", "adapter", cell(adapter.name if adapter else None, name or NONE)),
         Fact("state", "state", cell(state, style="green" if state == "ready" else "red")),
         Fact("reason", "reason", cell(adapter.reason if adapter else None)),
-        Fact("advertising", "advertising", cell(_yes(ble.advertising))),
-        Fact("scanning", "scanning", cell(_yes(ble.scanning))),
+        Fact("advertising", "advertising", yes_no(ble.advertising)),
+        Fact("scanning", "scanning", yes_no(ble.scanning)),
         Fact("psm", "PSM", cell(ble.psm, NONE if ble.psm is None else f"{ble.psm:#x}")),
         Fact("error", "error", cell(ble.error, style="red" if ble.error else "")),
     ]
@@ -63,17 +68,7 @@ def _row(sighting: BleSighting) -> list[Cell]:
         cell(sighting.rssi_dbm),
         cell(sighting.key_prefix, sighting.key_prefix[:16] if sighting.key_prefix else NONE),
         cell(sighting.fate, _WORDS[sighting.fate], _STYLES.get(sighting.fate, "")),
-        cell(number_plain(sighting.heard_seconds), f"{duration_text(sighting.heard_seconds)} ago"),
+        span_cell(sighting.heard_seconds, " ago"),
         cell(number_plain(wait), NONE if wait is None else f"in {duration_text(wait)}"),
         cell(sighting.detail, sighting.detail or ""),
     ]
-
-
-def _totals(ble: Ble) -> list[Block]:
-    counters = sorted(ble.counters.items())
-    told = [f"{name.replace('_', ' ')} {count:,}" for name, count in counters if count]
-    return [Note(f"Since the start: {', '.join(told)}.")] if told else []
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `discovery` prints: the network interfaces, and what LAN discovery makes of each."""
 
-from collections.abc import Mapping
-
 from pineconed.admin import schema
-from pineconed.cli.blocks import Block, Cell, Column, Line, Note, Table, cell
+from pineconed.cli.blocks import Block, Cell, Column, Line, Table, cell
+from pineconed.cli.cells import totals_note
 from pineconed.cli.units import NONE
 
 _OFF = "LAN discovery is off (multicast.enabled, or --no-multicast)."
@@ -27,7 +26,7 @@ def discovery_blocks(discovery: schema.Discovery) -> list[Block]:
     if not discovery.enabled:
         return [Line(_OFF)]
     rows = [_row(interface) for interface in discovery.interfaces]
-    return [Table(_COLUMNS, rows, empty=_NO_INTERFACE), *_totals(discovery.counters)]
+    return [Table(_COLUMNS, rows, empty=_NO_INTERFACE), *totals_note(discovery.counters)]
 
 
 def _row(interface: schema.LanInterface) -> list[Cell]:
@@ -47,8 +46,3 @@ def _row(interface: schema.LanInterface) -> list[Cell]:
         cell(",".join(interface.addresses) or None, ", ".join(interface.addresses) or NONE),
         cell(interface.reason, interface.reason or "", "yellow" if used and interface.reason else ""),
     ]
-
-
-def _totals(counters: Mapping[str, int]) -> list[Block]:
-    told = [f"{name.replace('_', ' ')} {count:,}" for name, count in sorted(counters.items()) if count]
-    return [Note(f"Since the start: {', '.join(told)}.")] if told else []

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pineconed.admin import schema
 from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_address, short_key
+from pineconed.cli.cells import drops_cell, round_trip_cell, span_cell, yes_no
 from pineconed.cli.plain_rows import struct_table
 from pineconed.cli.units import (
     NONE,
@@ -104,7 +105,7 @@ def _linked_row(peer: schema.Peer) -> list[Cell]:
         cell(peer.address, peer.address or f"({peer.state})", "" if peer.address else _STYLES[peer.state]),
         cell(peer.uri, peer.uri or peer.remote or NONE),
         cell(peer.direction),
-        cell(_yes(peer.proven)),
+        yes_no(peer.proven),
         cell(peer.type, f"{peer.type} {peer.zone}" if peer.type == "multicast" else peer.type),
         cell(peer.source, peer.source or NONE),
         cell(peer.uptime_seconds, duration_text(peer.uptime_seconds)),
@@ -155,18 +156,18 @@ def _facts(peer: schema.Peer) -> list[Fact]:
         Fact("remote", "remote end", cell(peer.remote)),
         Fact("direction", "direction", cell(peer.direction)),
         Fact("scheme", "scheme", cell(peer.scheme)),
-        Fact("proven", "key proven", _if_linked(peer, cell(_yes(peer.proven)))),
+        Fact("proven", "key proven", _if_linked(peer, yes_no(peer.proven))),
         Fact("type", "type", cell(peer.type)),
         Fact("zone", "zone", cell(peer.zone)),
         Fact("state", "state", cell(peer.state, style=_STYLES[peer.state])),
         Fact("source", "source", cell(peer.source, peer.source or "nobody")),
-        Fact("is_parent", "parent", _if_linked(peer, cell(_yes(peer.is_parent)))),
-        Fact("announced", "announced", _if_linked(peer, cell(_yes(peer.announced)))),
+        Fact("is_parent", "parent", _if_linked(peer, yes_no(peer.is_parent))),
+        Fact("announced", "announced", _if_linked(peer, yes_no(peer.announced))),
         Fact("coords", "coords", cell(coords_text(peer.coords))),
         Fact("root", "root", cell(peer.root.public_key if peer.root else None), short_key),
-        Fact("uptime_seconds", "up for", _span(peer.uptime_seconds)),
-        Fact("idle_seconds", "last heard", _span(peer.idle_seconds, " ago")),
-        Fact("rtt_seconds", "round trip", _round_trip(peer)),
+        Fact("uptime_seconds", "up for", span_cell(peer.uptime_seconds)),
+        Fact("idle_seconds", "last heard", span_cell(peer.idle_seconds, " ago")),
+        Fact("rtt_seconds", "round trip", round_trip_cell(peer.rtt_seconds)),
         *_radio_facts(peer),
         *_byte_facts(peer),
         Fact("rx_frames", "frames in", _if_linked(peer, cell(peer.rx_frames, f"{peer.rx_frames:,}"))),
@@ -174,9 +175,9 @@ def _facts(peer: schema.Peer) -> list[Fact]:
         Fact(
             "queued_bytes", "queued", _if_linked(peer, cell(peer.queued_bytes, size_text(peer.queued_bytes)))
         ),
-        Fact("drops", "drops", _if_linked(peer, _drops(peer.drops))),
+        Fact("drops", "drops", _if_linked(peer, drops_cell(peer.drops))),
         Fact("attempts", "tries", cell(peer.attempts)),
-        Fact("next_try_seconds", "next try", _span(peer.next_try_seconds)),
+        Fact("next_try_seconds", "next try", span_cell(peer.next_try_seconds)),
         Fact("last_error", "last error", cell(peer.last_error)),
     ]
 
@@ -211,21 +212,3 @@ def _byte_facts(peer: schema.Peer) -> list[Fact]:
 def _if_linked(peer: schema.Peer, value: Cell) -> Cell:
     """For people, what a peering counts says nothing while there is none."""
     return value if peer.state in _LINKED else Cell(value.plain, NONE)
-
-
-def _span(seconds: float | None, after: str = "") -> Cell:
-    human = NONE if seconds is None else duration_text(seconds) + after
-    return cell(number_plain(seconds), human)
-
-
-def _round_trip(peer: schema.Peer) -> Cell:
-    return cell(number_plain(peer.rtt_seconds), round_trip_text(peer.rtt_seconds))
-
-
-def _drops(drops: dict[str, int]) -> Cell:
-    causes = [f"{count:,} {cause.replace('_', ' ')}" for cause, count in sorted(drops.items()) if count]
-    return cell(sum(drops.values()), ", ".join(causes) or "0", "yellow" if causes else "")
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from pineconed.admin import schema
 from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_address, short_key
+from pineconed.cli.cells import drops_cell, round_trip_cell, span_cell, yes_no
 from pineconed.cli.plain_rows import struct_table
-from pineconed.cli.units import NONE, duration_text, number_plain, round_trip_text, size_text
+from pineconed.cli.units import NONE, size_text
 
 _STATES = {
     "up": Cell("up", "up", "green"),
@@ -83,10 +84,10 @@ def _row(session: schema.Session) -> list[Cell]:
         cell(session.address),
         _state(session),
         cell(session.cipher),
-        cell(_hybrid(session)),
-        _span(session.age_seconds),
-        _ago(session.last_heard_seconds),
-        cell(session.rtt_seconds, round_trip_text(session.rtt_seconds)),
+        _hybrid(session),
+        span_cell(session.age_seconds),
+        span_cell(session.last_heard_seconds, " ago"),
+        round_trip_cell(session.rtt_seconds),
         cell(session.rx_bytes, size_text(session.rx_bytes)),
         cell(session.tx_bytes, size_text(session.tx_bytes)),
         cell(session.rx_packets, f"{session.rx_packets:,}"),
@@ -105,26 +106,22 @@ def _facts(session: schema.Session) -> list[Fact]:
         Fact("address", "address", cell(session.address)),
         Fact("public_key", "public key", cell(session.public_key), short_key),
         Fact("state", "state", _state(session)),
-        Fact("in_clear", "", cell(_yes(session.in_clear))),
+        Fact("in_clear", "", yes_no(session.in_clear)),
         Fact("cipher", "cipher", cell(session.cipher)),
-        Fact("hybrid", "hybrid", cell(_yes(session.hybrid), _hybrid(session))),
-        Fact("initiator", "began by", cell(_yes(session.initiator), _initiator(session))),
+        Fact("hybrid", "hybrid", _hybrid(session)),
+        Fact("initiator", "began by", cell(yes_no(session.initiator).plain, _initiator(session))),
         Fact("path", "path", cell(session.path)),
         Fact("keys", "keys held", cell(session.keys)),
-        Fact("age_seconds", "age", _span(session.age_seconds)),
-        Fact("key_age_seconds", "age of keys", _span(session.key_age_seconds)),
-        Fact("last_heard_seconds", "last heard", _ago(session.last_heard_seconds)),
-        Fact(
-            "rtt_seconds",
-            "round trip",
-            cell(number_plain(session.rtt_seconds), round_trip_text(session.rtt_seconds)),
-        ),
+        Fact("age_seconds", "age", span_cell(session.age_seconds)),
+        Fact("key_age_seconds", "age of keys", span_cell(session.key_age_seconds)),
+        Fact("last_heard_seconds", "last heard", span_cell(session.last_heard_seconds, " ago")),
+        Fact("rtt_seconds", "round trip", round_trip_cell(session.rtt_seconds)),
         Fact("waiting_packets", "waiting", cell(session.waiting_packets)),
         Fact("rx_packets", "packets in", cell(session.rx_packets, f"{session.rx_packets:,}")),
         Fact("tx_packets", "packets out", cell(session.tx_packets, f"{session.tx_packets:,}")),
         Fact("rx_bytes", "in", cell(session.rx_bytes, size_text(session.rx_bytes))),
         Fact("tx_bytes", "out", cell(session.tx_bytes, size_text(session.tx_bytes))),
-        Fact("drops", "drops", _drops(session.drops)),
+        Fact("drops", "drops", drops_cell(session.drops)),
     ]
 
 
@@ -132,28 +129,12 @@ def _state(session: schema.Session) -> Cell:
     return _UP_AND_LISTED if session.in_clear and session.state == "up" else _STATES[session.state]
 
 
-def _hybrid(session: schema.Session) -> str:
-    return _yes(session.hybrid) if session.state == "up" else NONE
+def _hybrid(session: schema.Session) -> Cell:
+    told = yes_no(session.hybrid)
+    return told if session.state == "up" else Cell(told.plain, NONE)
 
 
 def _initiator(session: schema.Session) -> str:
     if session.state != "up":
         return NONE
     return "this node" if session.initiator else "the other node"
-
-
-def _span(seconds: float | None) -> Cell:
-    return cell(number_plain(seconds), duration_text(seconds))
-
-
-def _ago(seconds: float | None) -> Cell:
-    return cell(number_plain(seconds), NONE if seconds is None else f"{duration_text(seconds)} ago")
-
-
-def _drops(drops: dict[str, int]) -> Cell:
-    causes = [f"{count:,} {cause.replace('_', ' ')}" for cause, count in sorted(drops.items()) if count]
-    return cell(sum(drops.values()), ", ".join(causes) or "0", "yellow" if causes else "")
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

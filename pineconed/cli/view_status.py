@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from pineconed.admin import schema
 from pineconed.cli.blocks import Block, Cell, Fact, Facts, Line, Note, cell, short_key
-from pineconed.cli.units import coords_text, duration_text, number_plain
+from pineconed.cli.cells import span_cell
+from pineconed.cli.units import coords_text
 
 _METHODS = {
     "local": "stays here: it is for this node",
@@ -24,7 +25,7 @@ def status_blocks(status: schema.Status) -> list[Block]:
         Fact("version", "version", cell(status.version)),
         Fact("address", "address", cell(status.address, style="bold")),
         Fact("public_key", "public key", cell(status.public_key), short_key),
-        Fact("uptime_seconds", "up for", _duration(status.uptime_seconds)),
+        Fact("uptime_seconds", "up for", span_cell(status.uptime_seconds)),
         Fact("peers", "peers", _peers(status)),
         Fact("peers_down", "", cell(status.peers_down)),
         Fact("tun", "interface", cell(status.tun, None if status.tun else "none: a pure router")),
@@ -71,10 +72,6 @@ def _inbound(inbound: schema.Inbound | None) -> list[Fact]:
         Fact("inbound.state", "inbound", cell(inbound.state, text, style)),
         Fact("inbound.explanation", "", cell(inbound.explanation)),
     ]
-
-
-def _duration(seconds: float) -> Cell:
-    return cell(number_plain(seconds), duration_text(seconds))
 
 
 def _listeners(listeners: Sequence[str]) -> str:

@@ -3,8 +3,9 @@
 
 from pineconed.admin import schema
 from pineconed.cli.blocks import Block, Cell, Column, Fact, Facts, Note, Table, cell, short_address, short_key
+from pineconed.cli.cells import span_cell
 from pineconed.cli.plain_rows import struct_table
-from pineconed.cli.units import NONE, coords_text, duration_text, number_plain
+from pineconed.cli.units import coords_text, duration_text
 
 # ---------------------------------------------------------------- tree
 
@@ -33,7 +34,6 @@ def tree_terminal(tree: schema.Tree) -> list[Block]:
 
 def _tree_facts(tree: schema.Tree) -> list[Fact]:
     is_root = tree.parent is None
-    age = tree.parent_age_seconds
     return [
         Fact(
             "root.public_key",
@@ -50,11 +50,7 @@ def _tree_facts(tree: schema.Tree) -> list[Fact]:
             short_key,
         ),
         Fact("parent_port", "parent's port", cell(tree.parent_port)),
-        Fact(
-            "parent_age_seconds",
-            "announced",
-            cell(number_plain(age), NONE if age is None else f"{duration_text(age)} ago"),
-        ),
+        Fact("parent_age_seconds", "announced", span_cell(tree.parent_age_seconds, " ago")),
     ]
 
 
