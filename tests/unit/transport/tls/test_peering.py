@@ -24,8 +24,10 @@ from pineconed.transport.tls.server import TlsService
 from pineconed.transport.tls.stream import Records
 from pineconed.transport.uri_options import UriOptions
 from pineconed.wire.handshake import encode_handshake
+from tests.unit.transport.intake import read
 from tests.unit.transport.tls.house import House, run
 from tests.unit.transport.tls.pairs import CLIENT, SERVER, SERVER_TLS
+from tests.unit.waiting import until
 
 OTHER = Ed25519Signer(bytes([9]) * 32)
 OTHER_TLS = server_tls(bytes([9]) * 32)
@@ -44,9 +46,7 @@ def test_both_ends_know_who_the_other_is(
         assert house.streams[0].proven_key == CLIENT.public_key
         assert house.failures == []
         stream.send([b"hello"])
-        await asyncio.sleep(0.05)
-        buffer = memoryview(bytearray(1000))
-        assert bytes(buffer[: house.streams[0].recv_into(buffer)]) == b"hello"
+        assert await read(house.streams[0], 5) == b"hello"
         stream.close()
 
     run(check, House(password), loop)
@@ -65,12 +65,7 @@ def test_a_handshake_that_comes_with_the_proof_is_not_lost() -> None:
         house.attach = greet  # type: ignore[method-assign]
         stream = await house.dial()
         assert stream.pending
-        buffer, got = memoryview(bytearray(1000)), b""
-        while len(got) < 104:
-            with suppress(BlockingIOError):
-                got += buffer[: stream.recv_into(buffer)]
-            await asyncio.sleep(0.001)
-        assert got == encode_handshake(SERVER)
+        assert await read(stream, 104) == encode_handshake(SERVER)
         stream.close()
 
     run(check)
@@ -197,18 +192,13 @@ def test_the_recorded_bytes_of_a_whole_peering_are_refused() -> None:
         stream = await TlsClient(CLIENT).connect(Reached(near, "it"), UriOptions(), 5)
         stream.send([encode_handshake(CLIENT)])
         await house.settle()
-        buffer, got = memoryview(bytearray(1000)), b""
-        while len(got) < 104:
-            with suppress(BlockingIOError):
-                got += buffer[: house.streams[0].recv_into(buffer)]
-            await asyncio.sleep(0.001)
+        await read(house.streams[0], 104)
         for task in carrying:
             task.cancel()
         await asyncio.gather(*carrying, return_exceptions=True)
         again = (await reach("127.0.0.1", house.port, 5)).socket
         await asyncio.get_running_loop().sock_sendall(again, bytes(recorded))
-        while not house.failures:  # noqa: ASYNC110  (a failure has no event of its own)
-            await asyncio.sleep(0.002)
+        await until(lambda: house.failures)
         assert house.failures == ["TLS peering refused: TLS failed: bytes were changed on the way"]
         assert len(house.streams) == 1
         stream.close()
@@ -356,8 +346,7 @@ def test_a_server_that_says_nothing_has_a_deadline() -> None:
 def test_those_in_the_tls_phase_give_way_to_others() -> None:
     async def check(house: House) -> None:
         idle = [await reach("127.0.0.1", house.port, 5) for _ in range(3)]
-        await asyncio.sleep(0.05)
-        assert house.gate.half_open == 3
+        await until(lambda: house.gate.half_open == 3)
         for visit in house.gate._half_open:
             visit.since -= 3
         stream = await house.dial()
@@ -404,7 +393,7 @@ def test_a_fault_of_ours_is_told_and_costs_one_visitor(monkeypatch: pytest.Monke
 def test_closing_sends_everybody_away_who_is_not_in_yet() -> None:
     async def check(house: House) -> None:
         reached = await reach("127.0.0.1", house.port, 5)
-        await asyncio.sleep(0.05)
+        await until(lambda: house.gate.half_open)
         await house.service.close()
         await house.settle()
         assert house.failures == ["the listener was closed"]
