@@ -314,13 +314,13 @@ class Daemon:
             task.add_done_callback(self._reloads.discard)
 
     def _keep_up(self, node: Node, dialer: Dialer, roaming: Roaming) -> None:
-        """Do the small work of every second, and come back in one."""
+        """Do the small work of every second, and come back in one, also if a part of it fails."""
+        self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self._keep_up, node, dialer, roaming)
         peers = dialer.peers()
         node.configured_peers = len(peers)
         self._events.dialled(peers)
         self._limiter.flush()
         roaming.look_at_clocks()
-        self._upkeep = self._loop.call_later(UPKEEP_SECONDS, self._keep_up, node, dialer, roaming)
 
     # ---------------------------------------------------------------- telling the operator
 

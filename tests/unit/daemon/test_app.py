@@ -20,6 +20,7 @@ from pineconed.daemon.app import Daemon
 from pineconed.daemon.config_load import Loaded
 from pineconed.daemon.errors import StartError
 from pineconed.daemon.logs import LogLevels
+from pineconed.daemon.roaming import Roaming
 from pineconed.daemon.time_source import read_now
 from pineconed.overlay.session.party import Offer, Timing
 from pineconed.signing import Ed25519Signer
@@ -196,6 +197,26 @@ def test_what_does_not_close_is_abandoned(
     live(config, hang)
     assert lines_of(lines, "not everything could be closed in time")
     assert not (tmp_path / "sock").exists()
+
+
+def test_upkeep_goes_on_after_a_fault(config: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "UPKEEP_SECONDS", 0.01)
+    looks: list[str] = []
+
+    def fail(_: Roaming) -> None:
+        monkeypatch.setattr(Roaming, "look_at_clocks", lambda _: looks.append("after"))
+        raise ZeroDivisionError("a mistake")
+
+    async def act(_: Daemon) -> None:
+        faults: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: faults.append(str(context["exception"]))
+        )
+        monkeypatch.setattr(Roaming, "look_at_clocks", fail)
+        await until(lambda: len(looks) >= 2)
+        assert faults == ["a mistake"]
+
+    live(config, act)
 
 
 # ---------------------------------------------------------------- the process around it
