@@ -17,7 +17,7 @@ from pineconed.wire.errors import CodecError
 from pineconed.wire.frame import TrafficFrame, decode_frame, encode_frame
 from pineconed.wire.watermark import FULL, Watermark
 from tests.unit.dataplane import oracle
-from tests.unit.dataplane.oracle import OracleNode
+from tests.unit.dataplane.oracle import OracleAnnouncement, OracleNode, OraclePeer
 from tests.unit.dataplane.situations import NOW, coords, keys, nodes, ports, watermarks
 from tests.unit.dataplane.stand import (
     ABOVE,
@@ -241,6 +241,15 @@ def with_bluetooth(peer: int, *, port: int = 9, live: bool = True) -> OracleNode
     return replace(node, peers={**node.peers, peer: replace(node.peers[peer], peer_type=4), port: other})
 
 
+def grandchild_with_bluetooth() -> OracleNode:
+    """The peering with the parent, which is not the root, is by Bluetooth, and another to it is at port 9."""
+    child = child_of_the_root()
+    up = OracleAnnouncement((ROOT, 1), ((3, ROOT), (5, ABOVE)), 1)
+    parent = OraclePeer(ABOVE, 4, True, up)
+    peers = {2: parent, 9: replace(parent, peer_type=3, announcement=replace(up, order=2))}
+    return replace(child, coords=(3, 5), peers=peers, entries=[])
+
+
 def everything(stand: Stand) -> None:
     """Frames by the tree and along the snake, from a peering and from this host."""
     stand.forward(traffic((1,), ABOVE), from_port=4)
@@ -258,6 +267,24 @@ def test_no_traffic_leaves_by_bluetooth_where_its_node_has_another_peering(slow:
     sent = stand.sent()
     assert slow not in sent
     assert 9 in sent
+
+
+@pytest.mark.parametrize("slow", [1, 2, 4])
+def test_nor_does_traffic_for_nodes_behind_it(slow: int) -> None:
+    """The bootstraps of these came by Bluetooth, so that is where their paths begin."""
+    behind = b"\x45" * 32
+    stand = Stand.of(with_bluetooth(slow))
+    stand.table.set_entry(behind, 1, slow, NOW + 5)
+    stand.forward(traffic(destination_key=behind), from_port=1 if slow == 4 else 4)
+    stand.forwarder.send(behind, None, b"data", 0, 0, NOW)
+    assert {port: len(frames) for port, frames in stand.sent().items()} == {9: 2}
+
+
+def test_nor_does_traffic_towards_the_root_where_the_parent_has_another_peering() -> None:
+    stand = Stand.of(grandchild_with_bluetooth())
+    for key in (ROOT, b"\xa0" * 32):
+        stand.forwarder.send(key, None, b"data", 0, 0, NOW)
+    assert {port: len(frames) for port, frames in stand.sent().items()} == {9: 2}
 
 
 @pytest.mark.parametrize("slow", [1, 4])
