@@ -220,6 +220,48 @@ def test_a_reload_switches_it_off_and_on(run: Callable[[Check], list[Any]]) -> N
     run(check)
 
 
+def test_a_reload_moves_it_to_another_adapter_and_back(run: Callable[[Check], list[Any]]) -> None:
+    """By way of one that is not there, which does no more than leave it without Bluetooth."""
+
+    async def check(place: Place, low: Host, high: Host) -> None:
+        await peered(low, high)
+        place.radio.plug_in("c")
+        for name, was in (("c", "a"), ("nowhere", "c"), ("a", "nowhere")):
+            low.loaded = low.with_ble(low.loaded, adapter=f"bumble:{name}")
+            low.reload()
+            await eventually(
+                partial(uses, low, f"bumble:{name}", "missing" if name == "nowhere" else "ready")
+            )
+            if name == "nowhere":
+                await eventually(partial(nobody, low))
+                await eventually(partial(nobody, high))
+            else:
+                await peered(low, high)
+                assert place.radio.plugged[name].controller.le_connections
+            if was in place.radio.plugged:
+                assert not place.radio.plugged[was].controller.le_connections
+
+    run(check)
+
+
+async def uses(host: Host, name: str, state: str) -> bool:
+    adapter = (await host.ble()).adapter
+    return adapter is not None and (adapter.name, adapter.state) == (name, state)
+
+
+def test_a_reload_of_something_else_leaves_it_alone(run: Callable[[Check], list[Any]]) -> None:
+    async def check(_: Place, low: Host, high: Host) -> None:
+        await peered(low, high)
+        low.loaded = low.with_blocked(low.loaded, bytes(32))
+        low.reload()
+        await asyncio.sleep(1)
+        await peered(low, high)
+
+    lines = run(check)
+    assert [line["event"] for line in lines if line["event"] == "the configuration is reloaded"]
+    assert len([line for line in lines if line["event"] == "peering up"]) == 2
+
+
 def test_who_does_not_advertise_is_not_found(run: Callable[[Check], list[Any]]) -> None:
     async def check(_: Place, low: Host, high: Host) -> None:
         await peered(low, high)
