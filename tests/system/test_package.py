@@ -84,10 +84,14 @@ def installed(machine: Machine) -> None:
     assert machine.path("/etc/systemd/system/multi-user.target.wants/pineconed.service").is_symlink()
     assert machine.run("stat", "-c", "%U:%G %a", KEY).strip() == "pineconed:pineconed 600"
     for name in (
-        "bash-completion/completions/pineconectl",
-        "doc/pineconed/docs/installation.md",
+        "share/bash-completion/completions/pineconectl",
+        "share/zsh/vendor-completions/_pineconectl",
+        "share/fish/vendor_completions.d/pineconectl.fish",
+        "share/doc/pineconed/docs/installation.md",
+        "lib/NetworkManager/conf.d/pineconed.conf",
     ):
-        assert machine.path(f"/usr/share/{name}").exists(), name
+        assert machine.path(f"/usr/{name}").stat().st_size, name
+    assert machine.path("/lib/systemd/network/10-pineconed.network").exists()
 
 
 def bluetooth_enabled(machine: Machine) -> None:
