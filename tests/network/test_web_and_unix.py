@@ -187,6 +187,39 @@ def test_through_a_proxy(lab: Lab, kind: str, scheme: str, files: Files) -> None
     left.process.wait_for(rf"cannot connect.*proxy {kind}://{near.address(middle)}:1080: .*refused", 20)
 
 
+# ---------------------------------------------------------------- interfaces
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "ws", "wss", "proxy"])
+def test_the_interface_in_the_uri_is_the_way_out(lab: Lab, kind: str, files: Files) -> None:
+    """Of two ways to the same address the routes prefer the other one."""
+    a, b = lab.hosts("a b")
+    preferred, named = lab.link(a, b), lab.link(a, b)
+    b.run("ip", "address", "add", f"{SHARED}/32", "dev", "lo")
+    for metric, link in enumerate((preferred, named), 1):
+        a.run("ip", "route", "add", SHARED, "via", link.address(b), "metric", str(metric))
+    scheme, query = (kind, "") if kind != "proxy" else ("tcp", f"proxy=socks5://{SHARED}:1080&")
+    if kind == "proxy":
+        b.start("proxy", sys.executable, proxies.__file__, "socks5", "0.0.0.0", "1080").wait_for("ready")
+    query += f"ca={files.ca}&sni=node.example&" if kind == "wss" else ""
+    listen = files.listen(f"0.0.0.0:{PORT}") if kind == "wss" else f"{scheme}://0.0.0.0:{PORT}"
+    right = Pineconed(b, [listen], tun="none").wait_ready()
+    uri = f"{scheme}://{SHARED}:{PORT}?{query}interface={named.device}"
+    left = Pineconed(a, [], [uri], tun="none").wait_ready()
+    left.wait_peers(1)
+    assert right.status()["peers"] == 1
+    assert connections(a) == {named.address(a)}
+
+
+SHARED = "192.0.2.1"
+
+
+def connections(host: Namespace) -> set[str]:
+    """The addresses from which this host has connections to the one that both ways lead to."""
+    found = host.run("ss", "-Htn", "state", "established", "dst", SHARED)
+    return {line.split()[2].rpartition(":")[0].partition("%")[0] for line in found.splitlines()}
+
+
 # ---------------------------------------------------------------- crowds
 
 
