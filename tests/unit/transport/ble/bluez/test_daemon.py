@@ -11,7 +11,7 @@ from dbus_fast import Variant
 from structlog.testing import capture_logs
 
 from pineconed.admin.schema_ble import BleAdapter
-from pineconed.transport.ble.bluez import BluezBackend
+from pineconed.transport.ble.bluez import BluezBackend, adapters
 from pineconed.transport.ble.bluez.names import ADAPTER
 from pineconed.transport.ble.bumble import BumbleBackend
 from pineconed.transport.ble.choose import open_backend
@@ -54,6 +54,14 @@ def power(bench: Bench, *, on: bool) -> None:
     bench.bluez.change(HCI0, ADAPTER, Powered=Variant("b", on))
 
 
+def radio_switch(bench: Bench, *, blocks: bool) -> None:
+    """As rfkill does it: the kernel powers off an adapter that is blocked, and leaves it so."""
+    switch = adapters.CLASS_FOLDER / "hci0" / "rfkill0"
+    switch.mkdir(parents=True, exist_ok=True)
+    (switch / "soft").write_text(f"{blocks:d}\n")
+    power(bench, on=False)
+
+
 async def crash_of_the_bus(bench: Bench) -> None:
     await bench.bus.stop()
     await bench.bluez.stop()
@@ -75,6 +83,8 @@ STAGES: list[tuple[Stage, str, str]] = [
     (lambda bench: bench.bluez.plug_in(powered=False), "off", "bluetoothctl power on"),
     (lambda bench: power(bench, on=True), "ready", ""),
     (lambda bench: power(bench, on=False), "off", "bluetoothctl power on"),
+    (lambda bench: radio_switch(bench, blocks=True), "blocked", "rfkill unblock bluetooth"),
+    (lambda bench: radio_switch(bench, blocks=False), "off", "bluetoothctl power on"),
     (lambda bench: power(bench, on=True), "ready", ""),
     (lambda bench: bench.bluez.remove(HCI0), "missing", "only hci1"),
     (lambda bench: bench.bluez.plug_in(), "ready", ""),
