@@ -106,7 +106,7 @@ def _linked_row(peer: schema.Peer) -> list[Cell]:
         cell(peer.uri, peer.uri or peer.remote or NONE),
         cell(peer.direction),
         yes_no(peer.proven),
-        cell(peer.type, f"{peer.type} {peer.zone}" if peer.type == "multicast" else peer.type),
+        cell(peer.type, _type_text(peer)),
         cell(peer.source, peer.source or NONE),
         cell(peer.uptime_seconds, duration_text(peer.uptime_seconds)),
         cell(peer.rtt_seconds, round_trip_text(peer.rtt_seconds)),
@@ -120,6 +120,13 @@ def _linked_row(peer: schema.Peer) -> list[Cell]:
         cell(coords_text(peer.coords)),
         cell(peer.public_key),
     ]
+
+
+def _type_text(peer: schema.Peer) -> str:
+    """With what tells one of its kind from the others: the network, or how strongly it is received."""
+    if peer.type == "multicast":
+        return f"multicast {peer.zone}"
+    return peer.type if peer.rssi_dbm is None else f"{peer.type} {peer.rssi_dbm} dBm"
 
 
 # ---------------------------------------------------------------- the table of those that are down

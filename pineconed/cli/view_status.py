@@ -147,9 +147,9 @@ def removed_blocks(removed: schema.RemovedPeers) -> list[Block]:
     """What a removal ended, one line each, and what will undo it."""
     blocks: list[Block] = [Line(_removed_text(peer)) for peer in removed.removed]
     if any(peer.source == "file" for peer in removed.removed):
-        blocks.append(Note("It is in the configuration file and so is back when the daemon starts again."))
+        blocks.append(Line("It is in the configuration file and so is back when the daemon starts again."))
     if any(peer.source == "flag" for peer in removed.removed):
-        blocks.append(Note("It stands behind --connect and so is back when the daemon starts again."))
+        blocks.append(Line("It stands behind --connect and so is back when the daemon starts again."))
     if any(peer.source in _NOT_CONFIGURED for peer in removed.removed):
         blocks.append(Note("A peer that dials this node, or was found by it, may come back."))
     return blocks

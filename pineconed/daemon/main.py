@@ -125,6 +125,8 @@ def check_config(context: click.Context, config_file: Path | None) -> None:
     """Tell whether the configuration is right, and why not."""
     outer_file, overrides = context.obj
     loaded = _load(partial(load, config_file or outer_file, overrides))
+    if os.access(loaded.config.saved_peers, os.R_OK):  # the daemon's own file, not for every user to read
+        _load(partial(with_saved, loaded))
     absent = f"there is no {DEFAULT_CONFIG_PATH}, so every setting is at its default"
     click.echo(f"{loaded.source} is right" if loaded.source else absent)
 

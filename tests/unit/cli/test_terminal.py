@@ -232,6 +232,9 @@ def test_a_bluetooth_peer_is_shown_with_its_radio() -> None:
         "2048",
         "512",
     ]
+    assert "bluetooth -48 dBm" in drawn(
+        peers_terminal([msgspec.structs.replace(peer, **radio, **numbers)]), 200
+    )
 
 
 @pytest.mark.parametrize("fate", Fate)
@@ -336,8 +339,8 @@ def test_facts_shorten_keys_and_break_words() -> None:
 )
 def test_a_removal_says_what_will_undo_it(source: schema.PeerSource | None, words: list[str]) -> None:
     removed = schema.RemovedPeer(uri="tcp://x:1", port=None, public_key=None, source=source)
-    _, *notes = removed_blocks(schema.RemovedPeers([removed]))
-    assert notes == [Note(word) for word in words]
+    _, *further = removed_blocks(schema.RemovedPeers([removed]))
+    assert further == [Line(word) for word in words]
 
 
 @pytest.mark.parametrize(("source", "words"), [("saved", "It is kept"), ("api", "forgets it when it stops")])

@@ -167,6 +167,15 @@ def test_check_config_tells_what_is_wrong(tmp_path: Path) -> None:
     assert result.stderr.startswith(f"pineconed: {tmp_path}/c:2: foo: unknown key")
 
 
+def test_check_config_reads_the_saved_peers_too(tmp_path: Path) -> None:
+    saved = tmp_path / "peers.toml"
+    saved.write_text('connect = ["gopher://x"]')
+    (tmp_path / "c").write_text(f'[peering]\nsaved_peers = "{saved}"')
+    result = pineconed_says("check-config", "--config", str(tmp_path / "c"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"pineconed: {saved}:1: ")
+
+
 KEY_FACTS = r"public key [0-9a-f]{64}\naddress    fd[0-9a-f:]+\n"
 
 
