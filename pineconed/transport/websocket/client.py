@@ -121,14 +121,14 @@ class WebSocketDialler:
             websocket = await session.ws_connect(
                 _url(uri), timeout=ClientWSTimeout(ws_close=LINGER), **RECEIVING
             )
+            drain = StreamWriter(protocol, asyncio.get_running_loop()).drain
+            pump = Pump(websocket, Carrier(transport, drain, reached.socket), uri.scheme, reached.remote)
         except BaseException as error:
             abort(transport)
             await session.close()
             if isinstance(error, ClientError | OSError):
                 raise ConnectError(_refusal(error, protocol.first)) from error
             raise
-        drain = StreamWriter(protocol, asyncio.get_running_loop()).drain
-        pump = Pump(websocket, Carrier(transport, drain, reached.socket), uri.scheme, reached.remote)
         self._pumps.start(_run(pump, session), uri.name)
         return pump.stream
 

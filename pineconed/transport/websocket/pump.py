@@ -77,7 +77,10 @@ class _End(NamedTuple):
 
 
 class Pump:
-    """One WebSocket peering: `stream` is for the driver, `run` works until it ends and leaves nothing."""
+    """One WebSocket peering: `stream` is for the driver, `run` works until it ends and leaves nothing.
+
+    OSError when the system gives no pair of sockets for it.
+    """
 
     def __init__(self, websocket: WebSocket, carrier: Carrier, kind: str, remote: str) -> None:
         near, self._far = socket.socketpair()

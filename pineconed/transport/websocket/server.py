@@ -23,7 +23,7 @@ from pineconed.transport.tcp import plain_reason
 from pineconed.transport.uri import PeerUri
 from pineconed.transport.visitors import Visitors
 from pineconed.transport.websocket.page import SERVER, health, page, refusal
-from pineconed.transport.websocket.pump import LINGER, RECEIVING, Carrier, Pump
+from pineconed.transport.websocket.pump import LINGER, RECEIVING, Carrier, Pump, abort
 from pineconed.transport.websocket.running import RunningPumps
 from pineconed.transport.websocket.tls import answer_in_tls, server_tls, speaks_tls
 from pineconed.wire.first_bytes import Protocol, protocol_of
@@ -186,18 +186,26 @@ class WebSocketService:
         except (web.HTTPBadRequest, ValueError):  # aiohttp reads the key as ASCII
             connection.fault = "what it sent is no good request for a WebSocket"
             return refusal(HTTPStatus.BAD_REQUEST, "this is no good request for a WebSocket (RFC 6455)")
-        if connection.transport is None or connection.settled.done():
-            return websocket
-        pump = Pump(
-            websocket,
-            Carrier(connection.transport, writer.drain, connection.carrier),
-            self._uri.scheme,
-            connection.remote,
-        )
+        except OSError:
+            return refusal(HTTPStatus.BAD_REQUEST, "nobody reads this: the client is gone")
+        if connection.transport is not None and not connection.settled.done():
+            carrier = Carrier(connection.transport, writer.drain, connection.carrier)
+            await self._run(connection, websocket, carrier)
+        return websocket
+
+    async def _run(
+        self, connection: _Connection, websocket: web.WebSocketResponse[bool], carrier: Carrier
+    ) -> None:
+        """Make a stream of the WebSocket, and pump until it ends."""
+        try:
+            pump = Pump(websocket, carrier, self._uri.scheme, connection.remote)
+        except OSError as error:  # no descriptors left, for now
+            connection.fault = plain_reason(error)
+            abort(carrier.transport)
+            return
         self._intake.attach(pump.stream, connection.visit)
         connection.settle()
         await asyncio.wait({self._pumps.start(pump.run(), connection.remote)})
-        return websocket
 
     def _may_come_from(self, request: web.BaseRequest) -> bool:
         """Whether the request is of no web page, of one that is at home here, or of one that is allowed."""

@@ -2,14 +2,17 @@
 """Dialling WebSockets: to our own listener, with TLS, and to whatever else may answer."""
 
 import asyncio
+import errno
 import os
 import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import uvloop
@@ -301,6 +304,23 @@ def test_dialling_that_is_cancelled_leaves_nothing(loop: Callable[[], Any]) -> N
                 await dialling
 
     with_front(check, loop=loop)
+
+
+def test_without_descriptors_for_a_websocket_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = socket.socketpair
+
+    def none_left_for_the_dialler() -> tuple[socket.socket, socket.socket]:
+        monkeypatch.setattr(socket, "socketpair", own)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def check(front: Front) -> None:
+        monkeypatch.setattr(front.service, "_run", AsyncMock())
+        monkeypatch.setattr(socket, "socketpair", none_left_for_the_dialler)
+        with pytest.raises(ConnectError, match="too many open files"):
+            await front.dial(f"ws://127.0.0.1:{front.port}/")
+        await until(lambda: front.gate.half_open == 0)
+
+    with_front(check)
 
 
 def test_host_and_path_are_kept() -> None:
