@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pineconed.daemon.app import Daemon
 from pineconed.daemon.config_load import Loaded
+from pineconed.daemon.descriptors import allow_descriptors
 from pineconed.daemon.logs import set_up_logs
 from pineconed.daemon.notify import ServiceNotifier
 
@@ -18,6 +19,7 @@ def run_until_stopped(loaded: Loaded, read: Callable[[], Loaded]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log_levels = set_up_logs(loaded.config.log, sys.stderr, os.environ)
     notifier = ServiceNotifier(os.environ)
+    allow_descriptors()
 
     async def live() -> None:
         daemon = Daemon(loaded, log_levels, notifier, read)
