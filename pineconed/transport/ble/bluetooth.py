@@ -303,7 +303,7 @@ class Bluetooth:
         if isinstance(event, LinkUp):
             self._close(self._policy.link_up(event.link, event.public_key))
         elif isinstance(event, LinkAnnounced):
-            self._policy.link_announced(event.link)
+            self._close(self._policy.link_announced(event.link))
         elif isinstance(event, CloseLink) and event.remote_fault:
             self._policy.link_at_fault(event.link, event.reason)
         elif isinstance(event, LinkDown):

@@ -4,7 +4,8 @@
 A device that is seen is connected once and its value read. Then it is known who it is:
 
 - The node with the lower key prefix dials the one with the higher, which only waits (protocol section 12).
-- There is one peering per key, whatever the address; a device whose key is a peer is left alone.
+- There is one peering per key, whatever the address; a device whose key is a peer is left alone. Of several
+  links to a key the first that announces itself stays: a handshake alone can be a recorded one.
 - What was read is not believed: the handshake's key has to begin with it. `Admission` ends the peering
   otherwise, and the address is left alone for longer each time.
 
@@ -15,7 +16,7 @@ not there at all, takes one step and goes to the end of the queue.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -111,8 +112,12 @@ class BlePolicy:
         """Whom to read now, None if nobody; answer by `value_read` or `failed` before the next."""
         if self._busy is not None or len(self._links) >= MAX_LINKS:
             return None
-        peers = self._peers()
-        due = [row for row in self._sightings if _is_due(row, now) and row.prefix not in peers]
+        peers, linked = self._peers(), {link.address for link in self._links.values()}
+        due = [
+            row
+            for row in self._sightings
+            if _is_due(row, now) and row.prefix not in peers and row.address not in linked
+        ]
         if not due:
             return None
         row = max(due, key=_urgency)
@@ -122,9 +127,10 @@ class BlePolicy:
         return row.address
 
     def _peers(self) -> set[bytes]:
-        """The prefixes of those that have a peering, or whose handshake is under way."""
-        up = {link.public_key[:PREFIX_LENGTH] for link in self._links.values() if link.public_key}
-        return up | {link.dialled.prefix for link in self._links.values() if link.dialled}
+        """The prefixes of those that have a peering that works, or that are dialled just now."""
+        links = self._links.values()
+        up = {link.public_key[:PREFIX_LENGTH] for link in links if link.public_key and link.announced}
+        return up | {link.dialled.prefix for link in links if link.dialled and not link.public_key}
 
     def value_read(self, address: BleAddress, data: bytes, now: float) -> Dial | None:
         """The value of a device. Whom to dial, answered by `dialled` or `failed`; None: let go of it."""
@@ -208,20 +214,35 @@ class BlePolicy:
         link = self._links.get(number)
         if link is None:
             return []
-        taken = any(other.public_key == key and not other.closing for other in self._links.values())
         link.public_key = key
-        for row in self._sightings.of_prefix(key[:PREFIX_LENGTH]):
-            row.trusted = True
-        if not taken:
-            return []
-        link.closing = True
-        self.counters["peerings_surplus"] += 1
-        return [Closing(number, SURPLUS)]
+        return (
+            self._close([number]) if any(other.announced for other in self._rivals(number).values()) else []
+        )
 
-    def link_announced(self, number: int) -> None:
-        """A link has shown that it works."""
-        if link := self._links.get(number):
-            link.announced = True
+    def link_announced(self, number: int) -> list[Closing]:
+        """A link has shown that it works; the links that are to be closed."""
+        link = self._links.get(number)
+        if link is None or link.public_key is None or link.closing:
+            return []
+        link.announced = True
+        for row in self._sightings.of_prefix(link.public_key[:PREFIX_LENGTH]):
+            row.trusted = True
+        return self._close(self._rivals(number))
+
+    def _rivals(self, number: int) -> dict[int, _Link]:
+        """The other links to the same key."""
+        key = self._links[number].public_key
+        return {
+            other: link
+            for other, link in self._links.items()
+            if other != number and link.public_key == key and not link.closing
+        }
+
+    def _close(self, numbers: Iterable[int]) -> list[Closing]:
+        for number in numbers:
+            self._links[number].closing = True
+            self.counters["peerings_surplus"] += 1
+        return [Closing(number, SURPLUS) for number in numbers]
 
     def link_at_fault(self, number: int, reason: str) -> None:
         """The other side of a link broke a rule; it is closed because of that."""
