@@ -3,7 +3,9 @@
 
 `loop.getaddrinfo` is not used: its threads are joined when the loop or the process ends, and a silent
 name server keeps each of them for 10 s and more, while the daemon must stop within 2 s. Here every look-up
-has its own daemon thread, which is simply left behind when its deadline has passed.
+has its own daemon thread, which is simply left behind when its deadline has passed. It ends after half a
+minute, or several with many search domains, so those for one name are counted: peers are dialled every second
+while networks come and go.
 """
 
 import asyncio
@@ -13,6 +15,9 @@ import threading
 from typing import NamedTuple
 
 from pineconed.transport.authority import host_port
+
+MAX_UNANSWERED = 8
+"""Look-ups of one name that may be under way or left behind."""
 
 
 class SocketAddress(NamedTuple):
@@ -29,7 +34,8 @@ class ResolveError(OSError):
 async def resolve(host: str, port: int, timeout: float) -> list[SocketAddress]:
     """All addresses of a host name or a literal address, in the resolver's order, asked afresh at each call.
 
-    ResolveError after `timeout` seconds or when the name has none. A literal is never put in a queue.
+    ResolveError after `timeout` seconds, when the name has none, or when name servers still owe the answers
+    to `MAX_UNANSWERED` such look-ups. A literal is never put in a queue.
     """
     try:
         return _look_up(host, port, socket.AI_NUMERICHOST)
@@ -40,6 +46,8 @@ async def resolve(host: str, port: int, timeout: float) -> list[SocketAddress]:
             return await _in_daemon_thread(host, port)
     except TimeoutError as error:
         raise ResolveError(f"no name server told the address of {host!r} within {timeout:g} s") from error
+    except ResolveError:
+        raise
     except (OSError, UnicodeError) as error:
         if zone := host.partition("%")[2]:
             raise ResolveError(f"there is no network interface {zone}; `ip link` lists them") from error
@@ -61,6 +69,11 @@ def _look_up(host: str, port: int, flags: int = 0) -> list[SocketAddress]:
 
 
 async def _in_daemon_thread(host: str, port: int) -> list[SocketAddress]:
+    name = f"resolve {host}"
+    if sum(thread.name == name for thread in threading.enumerate()) >= MAX_UNANSWERED:
+        raise ResolveError(
+            f"no name server has answered {MAX_UNANSWERED} questions for the address of {host!r}"
+        )
     loop = asyncio.get_running_loop()
     done: asyncio.Future[list[SocketAddress]] = loop.create_future()
 
@@ -81,7 +94,7 @@ async def _in_daemon_thread(host: str, port: int) -> list[SocketAddress]:
         with contextlib.suppress(RuntimeError):  # the loop was closed while we asked
             loop.call_soon_threadsafe(hand_over, result)
 
-    threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    threading.Thread(target=ask, name=name, daemon=True).start()
     return await done
 
 

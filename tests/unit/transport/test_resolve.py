@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pineconed.transport import resolve as resolve_module
-from pineconed.transport.resolve import ResolveError, printable, resolve
+from pineconed.transport.resolve import MAX_UNANSWERED, ResolveError, printable, resolve
 
 
 def test_literals_need_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +78,25 @@ def test_a_silent_name_server_holds_up_neither_the_loop_nor_its_end(monkeypatch:
     release.set()
     left[0].join(5)
     assert not left[0].is_alive()
+
+
+def test_silent_name_servers_leave_few_threads_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    _patched_look_up(monkeypatch, lambda: release.wait(10) and [])
+
+    def left() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("resolve ")]
+
+    for _ in range(MAX_UNANSWERED + 5):
+        with pytest.raises(ResolveError, match=r"no name server .* the address of 'slow'"):
+            asyncio.run(resolve("slow", 7, 0.01))
+    with pytest.raises(ResolveError, match=r"'other' within 0\.01 s"):
+        asyncio.run(resolve("other", 7, 0.01))
+    assert len(left()) == MAX_UNANSWERED + 1
+    release.set()
+    for thread in left():
+        thread.join(5)
+    assert asyncio.run(resolve("slow", 7, 5)) == []
 
 
 def test_an_answer_after_the_deadline_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
