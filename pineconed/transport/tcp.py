@@ -17,6 +17,10 @@ from pineconed.transport.stream import NOTSENT_LOWAT
 RESOLVE_TIMEOUT = 10.0
 """Seconds that a look-up may take."""
 
+MAX_ADDRESSES = 8
+"""Addresses of a name that are tried before it is looked up anew: a false answer may hold thousands, all
+of them silent, or hosts of others."""
+
 USER_TIMEOUT_MS = 10_000
 """Sent data that nobody acknowledges for so long ends the connection, also after we closed it."""
 
@@ -52,7 +56,7 @@ class Reached(NamedTuple):
 
 
 async def reach(host: str, port: int, timeout: float, interface: str | None = None) -> Reached:
-    """Connect to the first address of the host that answers, each within `timeout` seconds.
+    """Connect to the first address of the host that answers, each within `timeout` seconds, 8 at most.
 
     With `interface` packets leave by that network interface only. ConnectError when no address answers; it
     is also raised for a name that cannot be resolved.
@@ -62,7 +66,7 @@ async def reach(host: str, port: int, timeout: float, interface: str | None = No
     except ResolveError as error:
         raise ConnectError(str(error)) from error
     failures = []
-    for address in addresses:
+    for address in addresses[:MAX_ADDRESSES]:
         try:
             return await _reach_one(address, timeout, interface)
         except OSError as error:

@@ -13,7 +13,7 @@ import pytest
 from pineconed.transport import tcp
 from pineconed.transport.resolve import ResolveError, SocketAddress
 from pineconed.transport.stream import NOTSENT_LOWAT
-from pineconed.transport.tcp import ConnectError, plain_reason, reach, tune
+from pineconed.transport.tcp import MAX_ADDRESSES, ConnectError, plain_reason, reach, tune
 
 
 @pytest.fixture
@@ -86,6 +86,15 @@ def test_says_why_each_address_failed(refused: SocketAddress, monkeypatch: pytes
     first, second = str(failure.value).split("; ")
     assert first == f"127.0.0.1:{refused.sockaddr[1]}: nobody listens there (connection refused)"
     assert second.startswith("255.255.255.255:7: ")
+
+
+def test_a_name_with_thousands_of_addresses_is_soon_looked_up_anew(
+    refused: SocketAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, *[refused] * 4000)
+    with pytest.raises(ConnectError) as failure:
+        asyncio.run(reach("name", 7, 5))
+    assert len(str(failure.value).split("; ")) == MAX_ADDRESSES
 
 
 def test_an_address_that_never_answers_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
