@@ -3,7 +3,8 @@
 
 Between two nodes of this kind there is one peering on each interface, whatever the IP version:
 
-- Nobody is dialled who is connected on that interface already, by either side.
+- Nobody is dialled who is connected on that interface already, by either side, and has announced himself: a
+  handshake alone can be a recorded one, by which somebody else keeps two nodes apart.
 - The node with the lower key dials at once. The one with the higher key waits for `GRACE` seconds first, in
   case that the other cannot.
 - Should both have dialled all the same, the node with the higher key closes its own peering once that of the
@@ -144,7 +145,7 @@ class DiscoveryPolicy:
             self.counters[objection or ""] += 1
             return None
         self.counters["beacons_heard"] += 1
-        connected = (segment.index, beacon.public_key) in self._by_node
+        connected = self._is_connected(segment.index, beacon.public_key, source)
         if not connected and not self._welcome(beacon.public_key):
             self.counters["beacons_not_allowed"] += 1
             return None
@@ -201,6 +202,11 @@ class DiscoveryPolicy:
             self._rate.give_back(1)
             return False
         return True
+
+    def _is_connected(self, index: int, key: bytes, remote: IpAddress) -> bool:
+        """Whether this node is a peer on an interface, or has a link at least to this address there."""
+        links = (self._links[number] for number in self._by_node.get((index, key), ()))
+        return any(link.announced or link.remote == remote for link in links)
 
     def _is_calling(self, index: int, remote: IpAddress) -> bool:
         """Whether somebody at this address is just about to peer with us."""

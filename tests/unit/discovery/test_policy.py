@@ -126,6 +126,13 @@ class TestWhomToDial:
         world.up(world.call(ETH0_4), HIGH)
         assert world.hear(HIGH, ETH0_6) is None
 
+    def test_a_recorded_handshake_from_elsewhere_keeps_nobody_from_being_dialled(self, world: World) -> None:
+        link = world.call()
+        world.policy.link_up(link, HIGH)
+        assert world.hear(HIGH) is None
+        dial = world.must_dial(HIGH, source="fe80::3")
+        assert world.up(world.open(dial), HIGH) == []
+
     def test_one_of_another_segment_with_the_same_address_counts_for_itself(self, world: World) -> None:
         world.must_dial(HIGH, ETH0_6)
         assert world.hear(b"\x04" * 32, ETH1_6) is not None
