@@ -6,6 +6,7 @@ group may use. All that come in count as one source.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -31,6 +32,7 @@ SOURCE = "unix"
 SEND_BUFFER = 32 * 1024
 """SO_SNDBUF; the kernel doubles it, and takes more while a quarter of that is unread."""
 
+_SO_PASSRIGHTS = 83
 _RETRY_SECONDS = 0.1
 
 
@@ -51,9 +53,21 @@ class UnixStream(PolledStream):
         return self._socket.sendmsg(buffers[:IOV_MAX])
 
 
+def refuse_descriptors(sock: socket.socket) -> None:
+    """Have the kernel refuse descriptors that the other end sends along (SCM_RIGHTS in unix(7)).
+
+    Nobody here wants them, and the kernel closes them in our name when it drops them, which can hold up the
+    loop: to close a TCP socket takes as long as its owner said (SO_LINGER). Linux before 6.16 has no such
+    option. Streams have it from the listener that they came by.
+    """
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+
+
 async def reach_unix(path: str, timeout: float) -> UnixStream:
     """Connect to the listener with this socket file. ConnectError when nobody takes it within `timeout`."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    refuse_descriptors(sock)
     try:
         sock.setblocking(False)
         async with asyncio.timeout(timeout):
@@ -91,6 +105,7 @@ class UnixPlace:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._clear_stale()
+            refuse_descriptors(sock)
             os.fchmod(sock.fileno(), MODE)  # bind() gives the file these bits, less the umask
             sock.bind(os.fspath(self._path))
             self._own = _identity(self._path)

@@ -218,10 +218,11 @@ def test_what_is_off_says_so_into_a_pipe_too(name: str, what: str) -> None:
 
 
 def test_a_bluetooth_peer_is_shown_with_its_radio() -> None:
-    peer = World().backend().peers(requests.PeersQuery())[0]
+    first = World().backend().peers(requests.PeersQuery())[0]
     radio = {"type": "bluetooth", "uri": "ble://7A:00:00:00:00:01", "remote": "7A:00:00:00:00:01"}
     numbers = {"rssi_dbm": -48, "psm": 0x83, "mtu_in": 2048, "mtu_out": 512}
-    text = drawn(peers_long([msgspec.structs.replace(peer, **radio, **numbers)]), 80)
+    peer = msgspec.structs.replace(first, **radio, **numbers)
+    text = drawn(peers_long([peer]), 80)
     facts = dict(re.findall(r"^ +(\S.*?) {2,}(\S.*)$", text, re.MULTILINE))
     told = ("type", "URI", "signal", "PSM", "MTU in", "MTU out")
     assert [facts.get(name) for name in told] == [

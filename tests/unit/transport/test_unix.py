@@ -2,9 +2,11 @@
 """Peerings over Unix sockets."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -205,3 +207,52 @@ def test_a_listener_that_is_busy_counts_as_alive(tmp_path: Path) -> None:
                 await reach_unix(str(path), 0.2)
 
     run(check)
+
+
+def _linger(seconds: int) -> socket.socket:
+    """A TCP socket whose last holder waits so long in close(): nobody reads what is in it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        full = socket.create_connection(server.getsockname())
+    full.setblocking(False)
+    with contextlib.suppress(OSError):
+        while True:
+            full.send(bytes(65_536))
+    full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+    return full
+
+
+def test_descriptors_that_a_peer_sends_along_do_not_hold_up_the_loop(tmp_path: Path) -> None:
+    async def check() -> None:
+        inn = Inn(tmp_path / "peers.sock")
+        await inn.listener.start()
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(inn.path))
+            with _linger(3) as slow, pytest.raises(PermissionError):
+                socket.send_fds(caller, [b"x"], [slow.fileno()])
+            caller.send(b"y")
+            await until(lambda: inn.intake.streams)
+            assert await read(inn.intake.streams[0], 1) == b"y"
+        await inn.close()
+
+    _skip_before_linux_6_16()
+    run(check)
+
+
+def test_neither_do_those_of_a_peer_that_was_dialled(tmp_path: Path) -> None:
+    async def check() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "peers.sock"))
+            listener.listen()
+            near = await reach_unix(str(tmp_path / "peers.sock"), 1)
+            far, _ = listener.accept()
+            with far, _linger(0) as slow, pytest.raises(PermissionError):
+                socket.send_fds(far, [b"x"], [slow.fileno()])
+            near.close()
+
+    _skip_before_linux_6_16()
+    run(check)
+
+
+def _skip_before_linux_6_16() -> None:
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 16):
+        pytest.skip("the kernel cannot refuse descriptors")
