@@ -73,7 +73,8 @@ class TlsService:
         self, accepted: socket.socket, remote: str, visit: Visit, task: asyncio.Task[TlsStream]
     ) -> None:
         error = None if task.cancelled() else task.exception()
-        if not task.cancelled() and error is None:
+        # Also one that has just proved itself may have done so by rules that a reload has changed.
+        if not task.cancelled() and error is None and not self._visitors.closing:
             self._intake.attach(task.result(), visit)
             return
         accepted.close()
