@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configured listeners: one for each URI, with the service of its scheme behind it."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from pineconed.daemon.driver import Driver
@@ -13,9 +15,10 @@ from pineconed.peering.admission import Objection
 from pineconed.router.events import Event, LinkDown
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.transport.gate import AcceptGate, Visit
-from pineconed.transport.listener import Listener, ListenError, Place
+from pineconed.transport.listener import Listener, ListenError, Place, Serve, reset
 from pineconed.transport.service import Intake, Service, TcpService
 from pineconed.transport.stream import Stream
+from pineconed.transport.tcp import BY_OVERLAY, is_from
 from pineconed.transport.tcp_place import TcpPlace
 from pineconed.transport.unix import UnixPlace, UnixService
 from pineconed.transport.uri import PeerUri
@@ -93,7 +96,8 @@ class Inbound:
         reception = self._reception
         try:
             place, service = _SCHEMES[uri.scheme](uri, _Intake(uri, reception, self._came_by), reception)
-            listener = Listener(place, reception.gate, service.serve, reception.events.out_of_order)
+            serve = unless_by_overlay(service.serve, reception)
+            listener = Listener(place, reception.gate, serve, reception.events.out_of_order)
             await _start(listener, service)
         except ListenError as error:
             raise StartError(f"{uri.name}: {error}") from error
@@ -140,6 +144,21 @@ class Inbound:
     def _forget(self, event: Event) -> None:
         if isinstance(event, LinkDown):
             self._came_by.pop(event.link, None)
+
+
+def unless_by_overlay(serve: Serve, reception: Reception) -> Serve:
+    """Serve nobody who comes to our overlay address: his peering would have to carry its own packets."""
+    own = IPv6Address(reception.node.address)
+
+    def look(accepted: socket.socket, remote: str, visit: Visit) -> None:
+        if not is_from(accepted, own):
+            serve(accepted, remote, visit)
+            return
+        reset(accepted)
+        visit.closed()
+        reception.events.came_to_nothing(remote, visit.source, BY_OVERLAY)
+
+    return look
 
 
 async def _start(listener: Listener, service: Service) -> None:

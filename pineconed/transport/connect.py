@@ -7,7 +7,9 @@ large library is imported when the first peer asks for it.
 
 from collections.abc import Awaitable, Callable
 from functools import cached_property
+from ipaddress import IPv6Address
 
+from pineconed.overlay.address import address_of
 from pineconed.signing import Signer
 from pineconed.transport.stream import SocketStream, Stream
 from pineconed.transport.tcp import Reached, reach
@@ -71,7 +73,8 @@ class Connector:
         """A connected TCP socket to the host of a URI."""
         options = uri.options
         if options.proxy is None:
-            return await reach(uri.host, uri.port, timeout, options.interface)
+            own = IPv6Address(address_of(self._signer.public_key))
+            return await reach(uri.host, uri.port, timeout, options.interface, own)
         from pineconed.transport.proxy import reach_through  # noqa: PLC0415 (few need it)
 
         return await reach_through(options.proxy, uri.host, uri.port, timeout, options.interface)

@@ -9,10 +9,11 @@ import asyncio
 import errno
 import socket
 import ssl
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from pineconed.transport.resolve import ResolveError, SocketAddress, printable, resolve
-from pineconed.transport.stream import NOTSENT_LOWAT
+from pineconed.transport.stream import NOTSENT_LOWAT, local_end
 
 RESOLVE_TIMEOUT = 10.0
 """Seconds that a look-up may take."""
@@ -23,6 +24,8 @@ of them silent, or hosts of others."""
 
 USER_TIMEOUT_MS = 10_000
 """Sent data that nobody acknowledges for so long ends the connection, also after we closed it."""
+
+BY_OVERLAY = "a peering over the overlay would have to carry its own packets"
 
 CLOSED_BY_PEER = "the peer closed the connection"
 RESET_BY_PEER = "connection reset by the peer"
@@ -55,10 +58,17 @@ class Reached(NamedTuple):
     remote: str
 
 
-async def reach(host: str, port: int, timeout: float, interface: str | None = None) -> Reached:
+async def reach(
+    host: str,
+    port: int,
+    timeout: float,
+    interface: str | None = None,
+    overlay_address: IPv6Address | None = None,
+) -> Reached:
     """Connect to the first address of the host that answers, each within `timeout` seconds, 8 at most.
 
-    With `interface` packets leave by that network interface only. ConnectError when no address answers; it
+    With `interface` packets leave by that network interface only. An address that is reached from
+    `overlay_address`, our own, does not count. ConnectError when no address answers; it
     is also raised for a name that cannot be resolved.
     """
     try:
@@ -68,13 +78,15 @@ async def reach(host: str, port: int, timeout: float, interface: str | None = No
     failures = []
     for address in addresses[:MAX_ADDRESSES]:
         try:
-            return await _reach_one(address, timeout, interface)
+            return await _reach_one(address, timeout, interface, overlay_address)
         except OSError as error:
             failures.append(f"{printable(address.sockaddr)}: {plain_reason(error)}")
     raise ConnectError("; ".join(failures))
 
 
-async def _reach_one(address: SocketAddress, timeout: float, interface: str | None) -> Reached:
+async def _reach_one(
+    address: SocketAddress, timeout: float, interface: str | None, overlay_address: IPv6Address | None
+) -> Reached:
     loop = asyncio.get_running_loop()
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
@@ -84,10 +96,18 @@ async def _reach_one(address: SocketAddress, timeout: float, interface: str | No
             _bind_to(sock, interface)
         async with asyncio.timeout(timeout):
             await loop.sock_connect(sock, address.sockaddr)
+        if is_from(sock, overlay_address):
+            raise OSError(BY_OVERLAY)
     except BaseException:
         sock.close()
         raise
     return Reached(sock, printable(address.sockaddr))
+
+
+def is_from(connected: socket.socket, address: IPv6Address | None) -> bool:
+    """Whether this host's end of a socket has this address."""
+    local = local_end(connected)
+    return local is not None and local.address == address
 
 
 def _bind_to(sock: socket.socket, interface: str) -> None:

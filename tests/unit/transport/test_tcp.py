@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from ipaddress import IPv6Address
 
 import pytest
 
@@ -66,9 +67,9 @@ def test_tries_addresses_one_after_another(
     tried: list[SocketAddress] = []
     original = tcp._reach_one
 
-    async def noted(address: SocketAddress, timeout: float, interface: str | None) -> object:
+    async def noted(address: SocketAddress, timeout: float, interface: str | None, _: object) -> object:
         tried.append(address)
-        return await original(address, timeout, interface)
+        return await original(address, timeout, interface, None)
 
     good = SocketAddress(socket.AF_INET, server.getsockname())
     resolve_to(monkeypatch, refused, good, refused)
@@ -86,6 +87,20 @@ def test_says_why_each_address_failed(refused: SocketAddress, monkeypatch: pytes
     first, second = str(failure.value).split("; ")
     assert first == f"127.0.0.1:{refused.sockaddr[1]}: nobody listens there (connection refused)"
     assert second.startswith("255.255.255.255:7: ")
+
+
+def test_an_address_that_is_reached_by_the_overlay_is_passed_over(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as inside:
+        overlay = SocketAddress(socket.AF_INET6, inside.getsockname())
+        resolve_to(monkeypatch, overlay)
+        with pytest.raises(ConnectError, match="over the overlay"):
+            asyncio.run(reach("name", 7, 5, overlay_address=IPv6Address("::1")))
+        resolve_to(monkeypatch, overlay, SocketAddress(socket.AF_INET, server.getsockname()))
+        reached = asyncio.run(reach("name", 7, 5, overlay_address=IPv6Address("::1")))
+    assert reached.remote == f"127.0.0.1:{server.getsockname()[1]}"
+    reached.socket.close()
 
 
 def test_a_name_with_thousands_of_addresses_is_soon_looked_up_anew(
