@@ -115,7 +115,7 @@ class Router:
         peer = self.peers[port]
         if peer.live != live:
             peer.live = live
-            self._table.set_peer(port, peer.public_key, peer.peer_type, live, peer.for_table())
+            self.tree.note_live(peer)
 
     def _reset(self, last: Peer, now: Now) -> None:
         self.snake.reset()

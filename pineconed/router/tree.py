@@ -241,11 +241,29 @@ class Tree:
 
     def _tell_table_of(self, peer: Peer) -> None:
         self._table.set_peer(peer.port, peer.public_key, peer.peer_type, peer.live, peer.for_table())
+        self._table.set_parent(self._way_to_root())
+
+    def note_live(self, peer: Peer) -> None:
+        """Have next hops follow `peer.live`, which has changed."""
+        self._tell_table_of(peer)
+
+    def _way_to_root(self) -> int | None:
+        """The parent's port, or what stands in for it while it is not live (protocol section 6)."""
+        parent = self.parent
+        if parent is None or parent.live:
+            return parent.port if parent else None
+        return next(
+            (peer.port for peer in by_port(self._peers) if self._stands_in(peer, parent)), parent.port
+        )
+
+    def _stands_in(self, peer: Peer, parent: Peer) -> bool:
+        told = peer.heard if peer.live and peer.public_key == parent.public_key else None
+        return told is not None and told.root == self.root
 
     def _update_table(self) -> None:
         root, coords = self.root, self.coords
         self._table.set_self(coords, root)
-        self._table.set_parent(self.parent.port if self.parent else None)
+        self._table.set_parent(self._way_to_root())
         if (root, coords) != (self._told_root, self._told_coords):
             self._told_root, self._told_coords = root, coords
             self._events.append(RootChanged(root, coords))

@@ -3,6 +3,7 @@
 
 import pytest
 
+from pineconed.dataplane.next_hop import LOCAL, next_hop_snake
 from pineconed.router.errors import PeerFaultError
 from pineconed.router.events import ParentChanged, RootChanged
 from pineconed.router.parent import ANNOUNCEMENT_TIMEOUT
@@ -13,6 +14,7 @@ from pineconed.wire.frame import HEADER_LENGTH, UnknownFrame, encode_frame
 from pineconed.wire.root import Root
 from tests.unit.router.desk import OWN, SIGNERS, START_MS, STRONGEST, WEAKEST, Desk, announcement
 
+FULL = (b"\xff" * 32, 0)
 FIRST_SEQUENCE = START_MS // 1000 + 1
 
 
@@ -255,3 +257,20 @@ def test_old_sequence_of_the_same_root_ends_the_peering_and_of_another_does_not(
     desk.hear(1, announcement(STRONGEST, WEAKEST, sequence=2))
     with pytest.raises(PeerFaultError, match="old sequence"):
         desk.hear(1, announcement(STRONGEST, WEAKEST, sequence=1))
+
+
+def test_another_peering_to_the_parent_stands_in_while_the_first_is_not_live() -> None:
+    """Or the way to keys above our own, and so to addresses whose whole key is not known, would be lost."""
+    desk = Desk()
+    desk.follow(1, STRONGEST)
+    desk.follow(2, STRONGEST)
+    prefix = STRONGEST.public_key[:15].ljust(32, b"\0")
+
+    def way() -> int | None:
+        return next_hop_snake(desk.table, prefix, False, FULL, desk.seconds)[0]
+
+    assert way() == 1
+    desk.router.set_live(1, live=False)
+    assert (way(), desk.router.tree.parent and desk.router.tree.parent.port) == (2, 1)
+    desk.hear(2, announcement(WEAKEST, STRONGEST))  # it does not lead to our root any more
+    assert way() == LOCAL
