@@ -43,9 +43,18 @@ def wait(settings: Settings, goal: str, timeout: float) -> None:
     the time was over, and 8 if it did, but is not as far; the message says what is missing. Every user may
     wait; an echo of another node is for those who may use the admin socket.
     """
-    what = goal if goal in STAGES else node_text(goal)
+    what = goal if goal in STAGES else _node(goal)
     seconds = round(wait_for(settings, what, timeout), 3)
     if settings.json:
         write_json(msgspec.json.encode({"for": what, "waited_seconds": seconds}))
     else:
         write_text(f"{STAGES.get(what, f'{what} answers')} after {seconds:.1f} s\n")
+
+
+def _node(goal: str) -> str:
+    try:
+        return node_text(goal)
+    except click.UsageError as error:
+        raise click.BadParameter(
+            f"{goal!r} is none of up, peer and tree, and no node: {error.message}", param_hint="'--for'"
+        ) from None

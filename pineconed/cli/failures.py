@@ -78,4 +78,6 @@ def _usage_remedy(error: click.ClickException) -> str:
 
 def _line(message: str, remedy: str) -> str:
     text = " ".join(message.split()).rstrip(".")
-    return printable(f"{PROGRAM}: {text}; {remedy}")
+    # After a question, such as click's "Did you mean 'status'?", a semicolon would be one mark too many.
+    end = f" ({remedy})" if text.endswith("?") else f"; {remedy}"
+    return printable(f"{PROGRAM}: {text}{end}")

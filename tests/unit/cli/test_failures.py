@@ -23,7 +23,7 @@ def check(result: Result, code: int, says: str) -> None:
     assert line.startswith("pineconectl: ")
     assert "\n" not in line
     assert says in line
-    assert "; " in line
+    assert "; " in line or "? (" in line
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,15 @@ def test_refused(pineconectl: Pineconectl, arguments: list[str], says: str, more
 )
 def test_usage(pineconectl: Pineconectl, arguments: list[str], says: str) -> None:
     check(pineconectl(*arguments), 2, says)
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("stauts", "status"), ("--sokcet", "--socket")])
+def test_a_question_has_one_mark_at_its_end(pineconectl: Pineconectl, typo: str, meant: str) -> None:
+    result = pineconectl(typo)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    if "Did you mean" in result.err:  # older releases of click do not ask
+        assert f"Did you mean '{meant}'? (see 'pineconectl --help')\n" in result.err
 
 
 def test_no_command_shows_the_help_as_an_error(pineconectl: Pineconectl) -> None:

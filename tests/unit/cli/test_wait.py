@@ -159,3 +159,9 @@ def test_the_status_socket_by_name_refuses_other_calls_as_not_permitted(
         result = pineconectl("peers", "--socket", str(tmp_path / "status"))
     assert result.code == 4
     assert "use the admin socket" in result.err
+
+
+def test_what_is_not_to_be_waited_for_is_told_with_what_is(pineconectl: Pineconectl) -> None:
+    result = pineconectl("wait", "--for", "tre")
+    assert result.code == 2
+    assert "'--for': 'tre' is none of up, peer and tree, and no node: " in result.err
