@@ -61,7 +61,8 @@ def _check_readable(path: str | None) -> None:
         if path is not None:
             Path(path).read_bytes()
     except OSError as error:
-        raise ListenError(f"cannot read {path}: {error.strerror}") from error
+        remedy = "cert= and certkey= have to name files that the daemon's user may read"
+        raise ListenError(f"cannot read {path}: {error.strerror}; {remedy}") from error
 
 
 def _no_password() -> str:

@@ -402,7 +402,7 @@ def test_tls_files_that_are_no_good_are_named(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.pem"
     nothing.write_text("nothing")
     for query, words in (
-        ("?cert=/no/cert.pem", "cannot read /no/cert.pem: No such file"),
+        ("?cert=/no/cert.pem", "cannot read /no/cert.pem: No such file or directory; cert= and"),
         (f"?cert={good.cert}&certkey=/no/key.pem", "cannot read /no/key.pem: No such file"),
         (f"?cert={good.cert}&certkey={other.key}", "is not that of the certificate"),
         (f"?cert={good.cert}", "name the key by certkey="),
