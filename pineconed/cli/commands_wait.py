@@ -24,6 +24,7 @@ from pineconed.cli.waiting import STAGES, wait_for
     "goal",
     metavar="up|peer|tree|KEY|ADDRESS",
     default="tree",
+    shell_complete=lambda _context, _option, begun: [goal for goal in STAGES if goal.startswith(begun)],
     help="up: the daemon answers. peer: a peering is up. tree: one is, and both ends are in one tree, so the "
     "network can be reached. KEY or ADDRESS: this node answers an echo.  [default: tree]",
 )

@@ -64,6 +64,11 @@ def test_bash_completes_options_and_their_values(folder: Path) -> None:
     assert in_bash(folder, "pineconectl", "--json", "log-level", "d") == ["debug"]
 
 
+def test_bash_completes_what_can_be_waited_for(folder: Path) -> None:
+    assert in_bash(folder, "pineconectl", "wait", "--for", "") == ["up", "peer", "tree"]
+    assert in_bash(folder, "pineconectl", "wait", "--for", "p") == ["peer"]
+
+
 def test_fish_completes(folder: Path) -> None:
     offered = in_shell(
         folder, "fish", "--no-config", "-c", "source fish; complete -C 'pineconectl peers --st'"
