@@ -69,6 +69,9 @@ from pineconed.transport.websocket.running import RunningPumps
 STOP_SECONDS = 1.5
 """How long closing may take before what is left of it is abandoned."""
 
+GRACE_SECONDS = 0.1
+"""How long each part may take after that."""
+
 UPKEEP_SECONDS = 1.0
 STOPPING = "the daemon stops"
 
@@ -129,14 +132,21 @@ class Daemon:
         self._notifier.stopping()
         if self._upkeep is not None:
             self._upkeep.cancel()
+        self._parts.push_async_callback(self._end_reloads)
+        closing = self._loop.create_task(self._parts.aclose())
+        await asyncio.wait({closing}, timeout=STOP_SECONDS)
+        if not closing.done():
+            _log.warning("not everything could be closed in time", seconds=STOP_SECONDS)
+        while not closing.done():  # the part that hangs is abandoned, and the next gets a moment
+            closing.cancel()
+            await asyncio.wait({closing}, timeout=GRACE_SECONDS)
+        if not closing.cancelled():
+            closing.result()
+
+    async def _end_reloads(self) -> None:
         for reload in self._reloads:
             reload.cancel()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await asyncio.gather(*self._reloads, return_exceptions=True)
-                await self._parts.aclose()
-        except TimeoutError:
-            _log.warning("not everything could be closed in time", seconds=STOP_SECONDS)
+        await asyncio.gather(*self._reloads, return_exceptions=True)
 
     # ---------------------------------------------------------------- opening, in order
 

@@ -191,9 +191,11 @@ def test_what_does_not_close_is_abandoned(
     config: Loaded, lines: Lines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async def hang(daemon: Daemon) -> None:
-        daemon._parts.push_async_callback(asyncio.Event().wait)
+        for _ in range(3):
+            daemon._parts.push_async_callback(asyncio.Event().wait)
 
     monkeypatch.setattr(app, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(app, "GRACE_SECONDS", 0.01)
     live(config, hang)
     assert lines_of(lines, "not everything could be closed in time")
     assert not (tmp_path / "sock").exists()
