@@ -231,6 +231,8 @@ class LanDiscovery:
                 await opened.send(encode_beacon(Beacon(self._own_key, port)))
                 served.sent += 1
                 served.error = None
+            except TransportClosed:
+                return
             except OSError as error:
                 self._fail(segment, served, error)
             await asyncio.sleep(INTERVAL)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from pineconed.discovery import lan
 from pineconed.discovery.beacon import GROUP_PORT, GROUPS, INTERVAL
+from pineconed.discovery.beacon_socket import BeaconSocket
 from pineconed.discovery.interfaces import IpAddress, change_of
 from pineconed.discovery.lan import LanDiscovery, LanSettings
 from pineconed.discovery.netlink import scan_interfaces
@@ -138,6 +140,31 @@ def test_one_that_does_not_listen_and_one_that_tells_nothing(loops: Loops) -> No
         assert mute.lan.snapshot()[2].beacons_sent == 0
         for end in (mute, deaf):
             await end.lan.close()
+
+    cable(check, loops)
+
+
+@LOOPS
+def test_a_socket_that_closes_by_itself_is_opened_anew(loops: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lan, "RETRY", 0.05)
+    monkeypatch.setattr(lan, "INTERVAL", 0.05)
+    opened: list[BeaconSocket] = []
+
+    async def note(segment: Segment) -> BeaconSocket:
+        opened.append(await open_socket(segment))
+        return opened[-1]
+
+    open_socket = BeaconSocket.open
+    monkeypatch.setattr(BeaconSocket, "open", note)
+
+    async def check() -> None:
+        end = End(LOW, "eth0", listen=False)
+        end.look()
+        await until(lambda: len(opened) == 2)
+        for each in opened:
+            each.close()
+        await until(lambda: len(opened) == 4)
+        await end.lan.close()
 
     cable(check, loops)
 
