@@ -377,7 +377,10 @@ class Driver:
         if link.watched:
             self._loop.remove_writer(link.fd)
         link.watched, link.blocked, link.unread, link.unsent = False, True, None, []
-        link.stream.close()
+        try:
+            link.stream.close()
+        except Exception as fault:  # noqa: BLE001  (logged; the node must still hear of the end)
+            self.faults.note(fault)
 
     def _lose_device(self, reason: str) -> None:
         _log.error("the TUN device is gone: no packets to and from this host", reason=reason)

@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from pineconed.daemon import driver as driver_module
 from pineconed.router.events import LinkDown
+from pineconed.transport.stream import SocketStream
 from tests.unit.daemon.driver_bench import FAULT, Bench, Run, divide_by_zero, read_clock
 
 
@@ -62,6 +63,28 @@ def test_a_fault_while_removing_is_still_reported_to_who_waits(run: Run) -> None
             await bench.until(lambda: bench.events)
         assert bench.events == [LinkDown(link, None, None, "enough")]
         bench.node.on_remove = lambda: None
+
+    run(check)
+
+
+def test_a_stream_that_fails_to_close_is_removed_all_the_same(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = SocketStream.close
+
+    def fail(stream: SocketStream) -> None:
+        close(stream)
+        divide_by_zero()
+
+    async def check(bench: Bench) -> None:
+        link, far = bench.connect()
+        await bench.read(far, 5)
+        with capture_logs(), monkeypatch.context() as patched:
+            patched.setattr(SocketStream, "close", fail)
+            bench.driver.detach(link, "enough")
+            await bench.until(lambda: bench.events)
+        assert bench.node.removed == [(link, "enough")]
+        assert bench.driver.faults.count == 1
 
     run(check)
 
