@@ -212,69 +212,66 @@ class AdminBackend:
             raise AdminError("bad_config", str(error), "nothing is changed; mend the file first") from error
         return schema.Reloaded(outcome.applied, outcome.failed, outcome.at_next_start)
 
-    def add_peer(self, body: requests.AddPeer) -> schema.AddedPeer:
+    async def add_peer(self, body: requests.AddPeer) -> schema.AddedPeer:
         """Dial a peer from now on; refused if it is not a URI, already there, or one too many."""
-        before = {dial.uri: dial.source for dial in self._roster.peers()}
-        if len(before) >= MAX_CONFIGURED_PEERS:
+        peers = len(self._roster.peers())
+        if peers >= MAX_CONFIGURED_PEERS:
             raise AdminError(
-                "limit", f"there are {len(before)} configured peers, the most that can be", "remove one first"
+                "limit", f"there are {peers} configured peers, the most that can be", "remove one first"
             )
+        source: schema.PeerSource = "saved" if body.save else "api"
         try:
-            self._roster.add(body.uri, "saved" if body.save else "api")
+            added = await self._roster.add(body.uri, source)
         except ValueError as error:
             raise _bad_uri(error) from error
         except SaveError as error:
             raise _not_saved(error) from error
-        rows = self._roster.peers()
-        added = next((dial for dial in rows if before.get(dial.uri) != dial.source), None)
         if added is None:
             raise AdminError(
                 "conflict", "this peer is already configured", "to change its options, remove it first"
             )
-        return schema.AddedPeer(added.uri, "saved" if body.save else "api")
+        return schema.AddedPeer(added, source)
 
-    def remove_peer(self, query: requests.RemovePeerQuery) -> schema.RemovedPeers:
+    async def remove_peer(self, query: requests.RemovePeerQuery) -> schema.RemovedPeers:
         """End peerings and dial their peers no longer. A peer that dials us may come back."""
         if sum(value is not UNSET for value in (query.uri, query.key, query.port)) != 1:
             raise AdminError(
                 "bad_request", "name one of uri, key and port", "such as DELETE /v1/peers?port=3"
             )
         if query.uri is not UNSET:
-            return schema.RemovedPeers([self._remove_uri(query.uri)])
-        return schema.RemovedPeers(self._remove_links(query))
+            return schema.RemovedPeers([await self._remove_uri(query.uri)])
+        return schema.RemovedPeers(await self._remove_links(query))
 
-    def _remove_uri(self, uri: str) -> schema.RemovedPeer:
-        before = list(self._roster.peers())
-        if not self._forget(uri):
+    async def _remove_uri(self, uri: str) -> schema.RemovedPeer:
+        gone = await self._forget(uri)
+        if gone is None:
             raise AdminError(
                 "not_found", f"{uri} is not a configured peer", "see 'pineconectl peers' for those that are"
             )
-        left = {dial.uri for dial in self._roster.peers()}
-        gone = next(dial for dial in before if dial.uri not in left)
         row = next((row for row in self._links() if row.link == gone.link), None)
         if row is not None:
             self._driver.detach(row.link, "removed by the operator")
         return _removed(row, gone)
 
-    def _remove_links(self, query: requests.RemovePeerQuery) -> list[schema.RemovedPeer]:
+    async def _remove_links(self, query: requests.RemovePeerQuery) -> list[schema.RemovedPeer]:
         prefix = _identifier(query.key).prefix if query.key is not UNSET else None
         rows = [row for row in self._links() if _is_named(row, prefix, query.port)]
         if not rows:
             which = f"on port {query.port}" if prefix is None else f"to {query.key}"
             raise AdminError("not_found", f"there is no peering {which}", "see 'pineconectl peers'")
-        return [self._remove_link(row) for row in rows]
+        return [await self._remove_link(row) for row in rows]
 
-    def _remove_link(self, row: PeeringSnapshot) -> schema.RemovedPeer:
+    async def _remove_link(self, row: PeeringSnapshot) -> schema.RemovedPeer:
         dial = self._dials_by_link().get(row.link)
         if dial is not None:
-            self._forget(dial.uri)
+            await self._forget(dial.uri)
         self._driver.detach(row.link, "removed by the operator")
         return _removed(row, dial)
 
-    def _forget(self, uri: str) -> bool:
-        """Dial a peer no longer; False if it is not in the list."""
+    async def _forget(self, uri: str) -> DialFacts | None:
+        """Dial a peer no longer; what it was, None if it is not in the list."""
         try:
-            return self._roster.remove(uri)
+            return await self._roster.remove(uri)
         except SaveError as error:
             raise _not_saved(error) from error
 

@@ -110,14 +110,14 @@ class PeerList(Protocol):
     def peers(self) -> Sequence[DialFacts]:
         """All of them."""
 
-    def add(self, uri: str, source: str) -> None:
-        """Dial this peer from now on; nothing happens if it is there already. ValueError for no URI.
+    async def add(self, uri: str, source: str) -> str | None:
+        """Dial this peer from now on; its URI as the dialer writes it, None if it is there already.
 
-        One with the source `saved` is written down. SaveError when that cannot be.
+        ValueError for no URI. One with the source `saved` is written down; SaveError when that cannot be.
         """
 
-    def remove(self, uri: str) -> bool:
-        """Dial it no longer, but leave its link alone; False if it is not in the list.
+    async def remove(self, uri: str) -> DialFacts | None:
+        """Dial it no longer, but leave its link alone; what it was, None if it is not in the list.
 
         SaveError when it is a saved one and cannot be taken out of the file.
         """

@@ -83,13 +83,13 @@ class Reloader:
         return outcome
 
     async def _reload(self) -> Outcome:
-        config = self._read().config
-        saved = read_saved(self._config.saved_peers)
-        steps = changes(self._config, config)
-        outcome = Outcome(at_next_start=list(steps.at_next_start))
-        outcome.applied.extend(self._set(steps, config))
-        # Before anything waits: a peer that is saved meanwhile is not in `saved`.
-        outcome.applied.extend(_dialled(self._parts.roster.configure(config.connect, saved)))
+        async with self._parts.roster.busy:
+            config = self._read().config
+            saved = read_saved(self._config.saved_peers)
+            steps = changes(self._config, config)
+            outcome = Outcome(at_next_start=list(steps.at_next_start))
+            outcome.applied.extend(self._set(steps, config))
+            outcome.applied.extend(_dialled(self._parts.roster.configure(config.connect, saved)))
         await self._listen(steps, outcome)
         if steps.multicast and not await self._discover(config, outcome):
             config = msgspec.structs.replace(

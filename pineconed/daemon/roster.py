@@ -7,6 +7,7 @@ of the file that the operator removed is passed over, until the daemon starts ag
 else of it.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -39,6 +40,7 @@ class Roster:
     """The configured peers of a daemon, as the admin API sees and changes them.
 
     `hang_up` closes a link; it is called for those whose peer is configured no more, or differently.
+    `busy` is held while the file of the saved peers is written; who reads it for `configure` holds it too.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Roster:
         self._added: Listed = {}
         self._removed: set[str] = set()
         self._dialled: dict[str, _Wanted] = {}
+        self.busy = asyncio.Lock()
 
     # ---------------------------------------------------------------- what the files say
 
@@ -75,42 +78,49 @@ class Roster:
         """All configured peers."""
         return self._dialer.peers()
 
-    def add(self, uri: str, source: str) -> None:
-        """Dial a peer from now on; nothing happens if it is there already. UriError for no URI.
+    async def add(self, uri: str, source: str) -> str | None:
+        """Dial a peer from now on; its name, or None if it is there already. UriError for no URI.
 
         With the source `saved` also after the next start, and one that was added only for now is kept then.
         SaveError when it cannot be written down; then it is not dialled either.
         """
         parsed = parse_peer_uri(uri)
-        held = self._dialled.get(parsed.name)
-        if source == "saved" and (held is None or held.source == "api"):
-            self._save(self._saved | {parsed.name: parsed})
-        elif held is None:
-            self._added[parsed.name] = parsed
-        self._settle(parsed.name, "its options have changed")
+        async with self.busy:
+            held = self._dialled.get(parsed.name)
+            if source == "saved" and (held is None or held.source == "api"):
+                await self._save(self._saved | {parsed.name: parsed})
+            elif held is None:
+                self._added[parsed.name] = parsed
+            else:
+                return None
+            self._settle(parsed.name, "its options have changed")
+            return parsed.name
 
-    def remove(self, uri: str) -> bool:
-        """Dial it no longer, but leave its link alone; False if it is not in the list.
+    async def remove(self, uri: str) -> DialSnapshot | None:
+        """Dial it no longer, but leave its link alone; the peer as it was, None if it is not in the list.
 
         A saved one is taken out of the file; SaveError when that cannot be, and then it stays.
         """
         try:
             name = parse_peer_uri(uri).name
         except UriError:
-            return False
-        if name not in self._dialled:
-            return False
-        if name in self._saved:
-            self._save({each: saved for each, saved in self._saved.items() if each != name})
-        self._added.pop(name, None)
-        if name in self._configured:
-            self._removed.add(name)
-        del self._dialled[name]
-        self._dialer.remove(name)
-        return True
+            return None
+        async with self.busy:
+            if name not in self._dialled:
+                return None
+            if name in self._saved:
+                await self._save({each: saved for each, saved in self._saved.items() if each != name})
+            self._added.pop(name, None)
+            if name in self._configured:
+                self._removed.add(name)
+            gone = next(peer for peer in self._dialer.peers() if peer.uri == name)
+            del self._dialled[name]
+            self._dialer.remove(name)
+            return gone
 
-    def _save(self, saved: Listed) -> None:
-        write_saved(self._saved_file, [uri.text for uri in saved.values()])
+    async def _save(self, saved: Listed) -> None:
+        """Write the file in a thread: a slow disk must not hold up the packets."""
+        await asyncio.to_thread(write_saved, self._saved_file, [uri.text for uri in saved.values()])
         self._saved = saved
 
     # ---------------------------------------------------------------- what follows from it

@@ -252,18 +252,20 @@ class FakeDialer:
     def peers(self) -> list[FakeDial]:
         return list(self.rows)
 
-    def add(self, uri: str, source: str) -> None:
+    async def add(self, uri: str, source: str) -> str | None:
         if not uri.startswith("tcp://"):
             raise ValueError(f"'{uri}': unknown scheme; write tcp://host:port")
         if source == "saved" and self.full:
             raise SaveError("cannot write /var/lib/pineconed/peers.toml: No space left on device")
-        if uri not in [row.uri for row in self.rows]:
-            self.rows.append(FakeDial(uri, source, "connecting", None, 0, None, None))
+        if uri in [row.uri for row in self.rows]:
+            return None
+        self.rows.append(FakeDial(uri, source, "connecting", None, 0, None, None))
+        return uri
 
-    def remove(self, uri: str) -> bool:
-        before = len(self.rows)
-        self.rows = [row for row in self.rows if row.uri != uri]
-        return len(self.rows) < before
+    async def remove(self, uri: str) -> FakeDial | None:
+        gone = next((row for row in self.rows if row.uri == uri), None)
+        self.rows = [row for row in self.rows if row is not gone]
+        return gone
 
 
 @dataclass

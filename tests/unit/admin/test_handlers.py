@@ -124,33 +124,35 @@ def test_rates_come_from_the_samples(world: World) -> None:
 
 
 def test_a_peer_is_added_for_the_dialer(world: World) -> None:
-    added = world.backend().add_peer(requests.AddPeer("tcp://192.0.2.50:1"))
+    added = asyncio.run(world.backend().add_peer(requests.AddPeer("tcp://192.0.2.50:1")))
     assert added == schema.AddedPeer("tcp://192.0.2.50:1", "api")
     assert world.dialer.rows[-1].source == "api"
 
 
 def test_a_bad_uri_is_refused_in_the_dialers_words(backend: AdminBackend) -> None:
     with pytest.raises(AdminError) as refusal:
-        backend.add_peer(requests.AddPeer("gopher://x"))
+        asyncio.run(backend.add_peer(requests.AddPeer("gopher://x")))
     assert (refusal.value.code, refusal.value.remedy) == ("bad_request", "write tcp://host:port")
     assert refusal.value.message == "'gopher://x': unknown scheme"
 
 
 def test_a_peer_that_is_there_already_is_a_conflict(backend: AdminBackend) -> None:
     with pytest.raises(AdminError, match="already") as refusal:
-        backend.add_peer(requests.AddPeer("tcp://192.0.2.99:4444"))
+        asyncio.run(backend.add_peer(requests.AddPeer("tcp://192.0.2.99:4444")))
     assert (refusal.value.code, refusal.value.status) == ("conflict", 409)
 
 
 def test_configured_peers_are_bounded(world: World) -> None:
     world.dialer.rows = [FakeDial(f"tcp://192.0.2.1:{n}", "api") for n in range(1, MAX_CONFIGURED_PEERS + 1)]
     with pytest.raises(AdminError, match="253") as refusal:
-        world.backend().add_peer(requests.AddPeer("tcp://192.0.2.50:1"))
+        asyncio.run(world.backend().add_peer(requests.AddPeer("tcp://192.0.2.50:1")))
     assert refusal.value.code == "limit"
 
 
 def test_removing_by_uri_stops_dialling_and_closes_the_link(world: World) -> None:
-    answer = world.backend().remove_peer(requests.RemovePeerQuery(uri="tcp://gateway.example.org:4444"))
+    answer = asyncio.run(
+        world.backend().remove_peer(requests.RemovePeerQuery(uri="tcp://gateway.example.org:4444"))
+    )
     assert answer.removed == [
         schema.RemovedPeer(
             uri="tcp://gateway.example.org:4444", port=1, public_key=PARENT_KEY.hex(), source="file"
@@ -161,20 +163,20 @@ def test_removing_by_uri_stops_dialling_and_closes_the_link(world: World) -> Non
 
 
 def test_removing_a_peer_that_is_down(world: World) -> None:
-    answer = world.backend().remove_peer(requests.RemovePeerQuery(uri="tcp://192.0.2.99:4444"))
+    answer = asyncio.run(world.backend().remove_peer(requests.RemovePeerQuery(uri="tcp://192.0.2.99:4444")))
     assert [(row.port, row.source) for row in answer.removed] == [(None, "file")]
     assert world.driver.detached == []
 
 
 def test_removing_by_port_also_stops_dialling(world: World) -> None:
-    world.backend().remove_peer(requests.RemovePeerQuery(port=1))
+    asyncio.run(world.backend().remove_peer(requests.RemovePeerQuery(port=1)))
     assert [link for link, _ in world.driver.detached] == [1]
     assert "tcp://gateway.example.org:4444" not in [row.uri for row in world.dialer.rows]
 
 
 @pytest.mark.parametrize("name", [PARENT_KEY.hex(), address_text(PARENT_KEY)])
 def test_removing_by_key_or_address_ends_all_peerings_to_the_node(world: World, name: str) -> None:
-    answer = world.backend().remove_peer(requests.RemovePeerQuery(key=name))
+    answer = asyncio.run(world.backend().remove_peer(requests.RemovePeerQuery(key=name)))
     assert [(row.port, row.source) for row in answer.removed] == [(1, "file"), (7, "multicast")]
     assert [link for link, _ in world.driver.detached] == [1, 4]
 
@@ -192,7 +194,7 @@ def test_removing_by_key_or_address_ends_all_peerings_to_the_node(world: World, 
 )
 def test_what_cannot_be_removed(world: World, query: requests.RemovePeerQuery, code: str) -> None:
     with pytest.raises(AdminError) as refusal:
-        world.backend().remove_peer(query)
+        asyncio.run(world.backend().remove_peer(query))
     assert refusal.value.code == code
     assert world.driver.detached == []
     assert len(world.dialer.rows) == 3
@@ -334,7 +336,7 @@ def test_version(backend: AdminBackend) -> None:
 
 
 def test_a_saved_peer(world: World) -> None:
-    answer = world.backend().add_peer(requests.AddPeer("tcp://192.0.2.7:4444", save=True))
+    answer = asyncio.run(world.backend().add_peer(requests.AddPeer("tcp://192.0.2.7:4444", save=True)))
     assert answer == schema.AddedPeer("tcp://192.0.2.7:4444", "saved")
     assert world.dialer.rows[-1].source == "saved"
 
@@ -342,6 +344,6 @@ def test_a_saved_peer(world: World) -> None:
 def test_a_peer_that_cannot_be_saved(world: World) -> None:
     world.dialer.full = True
     with pytest.raises(AdminError) as caught:
-        world.backend().add_peer(requests.AddPeer("tcp://192.0.2.7:4444", save=True))
+        asyncio.run(world.backend().add_peer(requests.AddPeer("tcp://192.0.2.7:4444", save=True)))
     assert (caught.value.code, caught.value.status) == ("not_saved", 500)
     assert "No space left" in caught.value.message

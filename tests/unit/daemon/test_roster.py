@@ -2,7 +2,8 @@
 """Where peers come from, and what a change in one place means for those that are in another."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,8 +11,9 @@ from typing import Any, cast
 import pytest
 
 from pineconed.admin.errors import SaveError
+from pineconed.daemon import roster
 from pineconed.daemon.roster import Difference, Roster
-from pineconed.daemon.saved_peers import read_saved
+from pineconed.daemon.saved_peers import read_saved, write_saved
 from pineconed.router.peer import LinkOptions
 from pineconed.transport.authority import UriError
 from pineconed.transport.dialer import Dialer
@@ -75,7 +77,7 @@ def test_the_file_stands_above_the_saved_peers(run: Run) -> None:
 def test_only_differences_are_applied(run: Run) -> None:
     async def check(bench: Bench) -> None:
         bench.roster.configure([A, B], [])
-        bench.roster.add(C, "api")
+        await bench.roster.add(C, "api")
         await asyncio.sleep(0.01)
         assert bench.roster.configure([A, B], []) == Difference((), ())
         assert bench.hung_up == []
@@ -101,8 +103,8 @@ def test_a_peer_that_leaves_the_file_stays_while_another_place_names_it(run: Run
 def test_one_of_the_file_that_was_removed_comes_back_only_when_the_file_changes(run: Run) -> None:
     async def check(bench: Bench) -> None:
         bench.roster.configure([A], [])
-        assert bench.roster.remove("A:1")
-        assert not bench.roster.remove(A)
+        assert await bench.roster.remove("A:1")
+        assert await bench.roster.remove(A) is None
         bench.roster.configure([A, B], [])
         assert bench.rows() == [(B, "file")], "a reload does not bring it back"
         bench.roster.configure([KEYED, B], [])
@@ -114,8 +116,8 @@ def test_one_of_the_file_that_was_removed_comes_back_only_when_the_file_changes(
 def test_one_of_the_file_that_was_removed_can_be_added_again(run: Run) -> None:
     async def check(bench: Bench) -> None:
         bench.roster.configure([A], [])
-        bench.roster.remove(A)
-        bench.roster.add(KEYED, "api")
+        await bench.roster.remove(A)
+        await bench.roster.add(KEYED, "api")
         assert bench.rows() == [(A, "api")]
         bench.roster.configure([A], [])
         assert bench.rows() == [(A, "api")]
@@ -126,13 +128,34 @@ def test_one_of_the_file_that_was_removed_can_be_added_again(run: Run) -> None:
 def test_saving_and_removing_write_the_file(run: Run) -> None:
     async def check(bench: Bench) -> None:
         bench.roster.configure([], [])
-        bench.roster.add("tls://a:1?password=secret", "saved")
-        bench.roster.add(B, "api")
+        await bench.roster.add("tls://a:1?password=secret", "saved")
+        await bench.roster.add(B, "api")
         assert read_saved(bench.file) == ("tls://a:1?password=secret",)
-        bench.roster.add(B, "saved")
+        await bench.roster.add(B, "saved")
         assert bench.rows() == [("tls://a:1", "saved"), (B, "saved")]
-        assert bench.roster.remove("tls://a:1")
+        assert await bench.roster.remove("tls://a:1")
         assert read_saved(bench.file) == (B,)
+
+    run(check)
+
+
+def test_a_slow_disk_holds_up_nothing_but_the_next_change(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = threading.Event()
+
+    def write_slowly(path: Path, uris: Sequence[str]) -> None:
+        disk.wait(5)
+        write_saved(path, uris)
+
+    monkeypatch.setattr(roster, "write_saved", write_slowly)
+
+    async def check(bench: Bench) -> None:
+        changes = [asyncio.create_task(bench.roster.add(uri, "saved")) for uri in (A, B)]
+        changes.append(asyncio.create_task(bench.roster.add(A, "saved")))
+        await asyncio.sleep(0.01)
+        assert (bench.rows(), bench.roster.busy.locked()) == ([], True)
+        disk.set()
+        assert await asyncio.gather(*changes) == [A, B, None]
+        assert read_saved(bench.file) == (A, B)
 
     run(check)
 
@@ -140,7 +163,7 @@ def test_saving_and_removing_write_the_file(run: Run) -> None:
 def test_one_of_the_file_is_not_saved_besides(run: Run) -> None:
     async def check(bench: Bench) -> None:
         bench.roster.configure([A], [])
-        bench.roster.add(A, "saved")
+        await bench.roster.add(A, "saved")
         assert (bench.rows(), bench.file.exists()) == ([(A, "file")], False)
 
     run(check)
@@ -151,9 +174,9 @@ def test_what_cannot_be_written_changes_nothing(run: Run) -> None:
         bench.file.mkdir()
         bench.roster.configure([], [A])
         with pytest.raises(SaveError):
-            bench.roster.add(B, "saved")
+            await bench.roster.add(B, "saved")
         with pytest.raises(SaveError):
-            bench.roster.remove(A)
+            await bench.roster.remove(A)
         assert bench.rows() == [(A, "saved")]
 
     run(check)
@@ -161,8 +184,8 @@ def test_what_cannot_be_written_changes_nothing(run: Run) -> None:
 
 def test_adding_twice_dials_once(run: Run) -> None:
     async def check(bench: Bench) -> None:
-        bench.roster.add("a:1", "api")
-        bench.roster.add("tcp://A:1", "api")
+        await bench.roster.add("a:1", "api")
+        await bench.roster.add("tcp://A:1", "api")
         assert bench.rows() == [(A, "api")]
         await asyncio.sleep(0.01)
         assert bench.links == [A]
@@ -173,7 +196,7 @@ def test_adding_twice_dials_once(run: Run) -> None:
 def test_what_is_no_uri(run: Run) -> None:
     async def check(bench: Bench) -> None:
         with pytest.raises(UriError):
-            bench.roster.add("gopher://x", "api")
-        assert bench.roster.remove("gopher://x") is False
+            await bench.roster.add("gopher://x", "api")
+        assert await bench.roster.remove("gopher://x") is None
 
     run(check)
