@@ -77,6 +77,11 @@ def test_it_runs_as_its_user_with_one_capability(pair: Pair) -> None:
     assert fields["NoNewPrivs"] == "1"
 
 
+def test_its_sandbox_lets_it_raise_the_limit_on_descriptors(pair: Pair) -> None:
+    limits = pair.near.run("cat", f"/proc/{pair.near.main_pid()}/limits")
+    assert re.search(r"^Max open files +4096 ", limits, re.MULTILINE), limits
+
+
 def test_units_are_right_and_confined(pair: Pair) -> None:
     files = pair.near.run("dpkg", "-L", "pineconed").splitlines()
     units = [name for name in files if name.startswith("/lib/systemd/system/")]
