@@ -80,7 +80,7 @@ def _run(settings: Settings, plan: PingPlan, echoes: list[schema.Ping]) -> None:
     for echo in _exchange(settings.client(plan.timeout + ANSWER_GRACE), plan):
         if not settings.json:
             write_text(_head(echo, plan) if not echoes else "")
-            write_text(_line(len(echoes) + 1, echo))
+            write_text(_line(len(echoes) + 1, echo, echoes[-1].explanation if echoes else None))
         echoes.append(echo)
 
 
@@ -124,9 +124,11 @@ def _head(echo: schema.Ping, plan: PingPlan) -> str:
     return f"PING {echo.address}: {plan.count} echo{'es' * (plan.count > 1)} inside the session\n"
 
 
-def _line(number: int, echo: schema.Ping) -> str:
+def _line(number: int, echo: schema.Ping, told: str | None) -> str:
+    """One echo; an explanation that was told just before is not told again."""
     if echo.rtt_seconds is None:
-        return printable(f"echo {number}: no answer: the {echo.failed} fails. {echo.explanation}") + "\n"
+        why = f"the {echo.failed} fails. {echo.explanation}" if echo.explanation != told else "as before"
+        return printable(f"echo {number}: no answer: {why}") + "\n"
     first = " (after the handshake)" if echo.dialled else ""
     return f"echo {number} from {echo.address}: time={round_trip_text(echo.rtt_seconds)}{first}\n"
 
