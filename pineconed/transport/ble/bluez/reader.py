@@ -38,6 +38,9 @@ class Reader:
             self._open.add(address)
         try:
             return await self._read(path)
+        except asyncio.CancelledError:
+            self.abandon(address)
+            raise
         except BaseException:
             self.drop(address)
             raise
@@ -100,6 +103,14 @@ class Reader:
             closing = asyncio.get_running_loop().create_task(self._close(address, grace))
             self._closing[address] = closing
             closing.add_done_callback(lambda _: self._closing.pop(address, None))
+
+    def abandon(self, address: BleAddress) -> None:
+        """Close a connection by which nothing came in time, whoever opened it, unless it is in use.
+
+        When bluetoothd has crashed, BlueZ may go on with a connection of which the other side knows no more.
+        """
+        self._open.add(address)
+        self.drop(address)
 
     async def drop_all(self) -> None:
         """Close all connections at once."""

@@ -139,6 +139,9 @@ class Session:
         """See `Backend`."""
         try:
             return self._follow(await l2cap.dial(self._own, address, psm))
+        except asyncio.CancelledError:
+            self._reader.abandon(address)
+            raise
         except BaseException:
             self._reader.drop(address)
             raise

@@ -193,6 +193,19 @@ def test_what_was_connected_before_stays_so(play: Play) -> None:
     play(scene)
 
 
+def test_a_connection_by_which_nothing_comes_is_closed_whoever_opened_it(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.up()
+        path = bench.bluez.sight(DEVICE_ADDRESS)
+        bench.bluez.connected(path)
+        bench.bluez.silent.add("ReadValue")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(bench.backend.read(PHONE), 0.05)
+        await until(lambda: path not in bench.bluez.objects)
+
+    play(scene)
+
+
 def test_a_device_that_connects_to_us_meanwhile(play: Play) -> None:
     async def scene(bench: Bench) -> None:
         await bench.up()
