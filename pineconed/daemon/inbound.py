@@ -37,6 +37,12 @@ class Reception:
     clock: Callable[[], float]
     seed: bytes = field(repr=False)
 
+    def turn_away(self, accepted: socket.socket, remote: str, visit: Visit, reason: str) -> None:
+        """Close an accepted stream without a word to it, and log why."""
+        reset(accepted)
+        visit.closed()
+        self.events.came_to_nothing(remote, visit.source, reason)
+
 
 def _tcp(uri: PeerUri, intake: Intake, _: Reception) -> tuple[Place, Service]:
     return TcpPlace(uri.host, uri.port), TcpService(intake)
@@ -154,9 +160,7 @@ def unless_by_overlay(serve: Serve, reception: Reception) -> Serve:
         if not is_from(accepted, own):
             serve(accepted, remote, visit)
             return
-        reset(accepted)
-        visit.closed()
-        reception.events.came_to_nothing(remote, visit.source, BY_OVERLAY)
+        reception.turn_away(accepted, remote, visit, BY_OVERLAY)
 
     return look
 

@@ -15,7 +15,7 @@ from pineconed.discovery.segments import Choice
 from pineconed.router.peer import Direction, LinkOptions, PeerType
 from pineconed.transport.authority import host_port
 from pineconed.transport.gate import Visit
-from pineconed.transport.listener import Listener, ListenError, reset
+from pineconed.transport.listener import Listener, ListenError
 from pineconed.transport.stream import SocketStream, address_in
 from pineconed.transport.tcp import reach
 from pineconed.transport.tcp_place import TcpPlace
@@ -92,9 +92,7 @@ class Lan:
         call = _ends(accepted)
         segment = discovery.segment_of(*call) if call else None
         if call is None or segment is None:
-            reset(accepted)
-            visit.closed()
-            reception.events.came_to_nothing(remote, visit.source, FROM_ELSEWHERE)
+            reception.turn_away(accepted, remote, visit, FROM_ELSEWHERE)
             return
         stream = SocketStream(accepted, remote)
         options = _options(segment.interface, f"tcp://{remote}", Direction.INBOUND)

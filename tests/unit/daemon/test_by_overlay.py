@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pineconed.daemon.inbound import unless_by_overlay
+from pineconed.daemon.inbound import Reception, unless_by_overlay
 from pineconed.transport.gate import AcceptGate
 from pineconed.transport.tcp import BY_OVERLAY
 
@@ -19,8 +19,9 @@ from pineconed.transport.tcp import BY_OVERLAY
 def test_nobody_peers_with_us_over_the_overlay(by_overlay: bool) -> None:
     own = IPv6Address("::1" if by_overlay else "fd00::1")
     events, serve = Mock(), Mock()
-    reception: Any = SimpleNamespace(node=SimpleNamespace(address=own.packed), events=events)
     gate = AcceptGate(time.monotonic)
+    node: Any = SimpleNamespace(address=own.packed)
+    reception = Reception(node, Mock(), gate, events, Mock(), time.monotonic, bytes(32))
     visit = gate.admit("::/64")
     assert visit is not None
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
