@@ -113,10 +113,7 @@ class Roster:
             self._added.pop(name, None)
             if name in self._configured:
                 self._removed.add(name)
-            gone = next(peer for peer in self._dialer.peers() if peer.uri == name)
-            del self._dialled[name]
-            self._dialer.remove(name)
-            return gone
+            return self._drop(name)
 
     async def _save(self, saved: Listed) -> None:
         """Write the file in a thread: a slow disk must not hold up the packets."""
@@ -147,11 +144,16 @@ class Roster:
             self._dialer.relabel(name, wanted.source)
 
     def _end(self, name: str, reason: str) -> None:
-        link = next((peer.link for peer in self._dialer.peers() if peer.uri == name), None)
-        del self._dialled[name]
-        self._dialer.remove(name)
+        link = self._drop(name).link
         if link is not None:
             self._hang_up(link, reason)
+
+    def _drop(self, name: str) -> DialSnapshot:
+        """Dial a peer no longer; the peer as it was."""
+        gone = next(peer for peer in self._dialer.peers() if peer.uri == name)
+        del self._dialled[name]
+        self._dialer.remove(name)
+        return gone
 
 
 def _listed(uris: Iterable[str]) -> Listed:
