@@ -3,7 +3,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pineconed.transport.ble.address import BleAddress
@@ -36,14 +36,8 @@ class Reader:
         before = await self._bus.properties(path, DEVICE)
         if not before.get("Connected"):
             self._open.add(address)
-        try:
+        with self.closed_on_failure(address):
             return await self._read(path)
-        except asyncio.CancelledError:
-            self.abandon(address)
-            raise
-        except BaseException:
-            self.drop(address)
-            raise
 
     async def _read(self, path: str) -> bytes:
         resolved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -104,13 +98,20 @@ class Reader:
             self._closing[address] = closing
             closing.add_done_callback(lambda _: self._closing.pop(address, None))
 
-    def abandon(self, address: BleAddress) -> None:
-        """Close a connection by which nothing came in time, whoever opened it, unless it is in use.
+    @contextlib.contextmanager
+    def closed_on_failure(self, address: BleAddress) -> Iterator[None]:
+        """See to it that the connection to a device does not stay if what is done with it fails.
 
-        When bluetoothd has crashed, BlueZ may go on with a connection of which the other side knows no more.
+        When it took too long, and so was cancelled, that holds whoever opened the connection: after a crash
+        of bluetoothd BlueZ may go on with one of which the other side knows no more.
         """
-        self._open.add(address)
-        self.drop(address)
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self._open.add(address)
+            self.drop(address)
+            raise
 
     async def drop_all(self) -> None:
         """Close all connections at once."""

@@ -138,13 +138,8 @@ class Session:
     async def dial(self, address: BleAddress, psm: int) -> Channel:
         """See `Backend`."""
         try:
-            return self._follow(await l2cap.dial(self._own, address, psm))
-        except asyncio.CancelledError:
-            self._reader.abandon(address)
-            raise
-        except BaseException:
-            self._reader.drop(address)
-            raise
+            with self._reader.closed_on_failure(address):
+                return self._follow(await l2cap.dial(self._own, address, psm))
         finally:
             self.scanner.resume()
 
