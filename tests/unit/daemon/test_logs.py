@@ -191,14 +191,14 @@ def test_a_library_cannot_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_libraries_log_is_in_our_log_too() -> None:
     def complain() -> None:
-        logging.getLogger("some.library").warning("lost %s", "it")
-        logging.getLogger("some.library").log(35, "odd level")
-        logging.getLogger("some.library").info("chatter")
+        logging.getLogger("another.package").warning("lost %s", "it")
+        logging.getLogger("another.package").log(35, "odd level")
+        logging.getLogger("another.package").info("chatter")
 
     lines = logged(io.StringIO(), LogSection(), complain).splitlines()
     assert [line.split(" ", 1)[1] for line in lines] == [
-        "[warning  ] lost it [some.library]",
-        "[error    ] odd level [some.library]",
+        "[warning  ] lost it [another.package]",
+        "[error    ] odd level [another.package]",
     ]
 
 
