@@ -92,9 +92,8 @@ class Reloader:
             outcome.applied.extend(_dialled(self._parts.roster.configure(config.connect, saved)))
         await self._listen(steps, outcome)
         if steps.multicast and not await self._discover(config, outcome):
-            config = msgspec.structs.replace(
-                config, multicast=self._config.multicast
-            )  # the next one tries anew
+            # The next reload tries anew.
+            config = msgspec.structs.replace(config, multicast=self._config.multicast)
         if steps.ble:
             await self._parts.ble.apply(config.ble)
             outcome.applied.append(

@@ -123,11 +123,11 @@ class InterfaceWatcher:
     def _take(self, found: tuple[Interface, ...] | Exception) -> None:
         if not self._listed.done():
             self._listed.set_result(None)
-        failed = isinstance(found, Exception)
-        if isinstance(found, Exception) and not self._failed:
-            _tell(found)
-        self._failed = failed
-        if not isinstance(found, Exception) and found != self._current:
+        failed_before, self._failed = self._failed, isinstance(found, Exception)
+        if isinstance(found, Exception):
+            if not failed_before:
+                _tell(found)
+        elif found != self._current:
             change = change_of(self._current, found)
             self._current = found
             for callback in list(self._subscribers):

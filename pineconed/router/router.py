@@ -115,7 +115,7 @@ class Router:
         peer = self.peers[port]
         if peer.live != live:
             peer.live = live
-            self.tree.note_live(peer)
+            self.tree.tell_table_of(peer)
 
     def _reset(self, last: Peer, now: Now) -> None:
         self.snake.reset()

@@ -96,7 +96,7 @@ class Tree:
         self._order += 1
         loop = update.has_loop(self.own_key)
         peer.heard = HeardAnnouncement(update, now, self._order, loop)
-        self._tell_table_of(peer)
+        self.tell_table_of(peer)
         if self.waiting_until is not None:
             return False
         action = announcement_action(
@@ -118,7 +118,7 @@ class Tree:
             return False
         was_parent = peer is self.parent
         peer.heard = None
-        self._tell_table_of(peer)
+        self.tell_table_of(peer)
         if not was_parent:
             return False
         return self._select_parent(Root(self.own_key, self.sequence), now)
@@ -239,13 +239,10 @@ class Tree:
 
     # The forwarding table
 
-    def _tell_table_of(self, peer: Peer) -> None:
+    def tell_table_of(self, peer: Peer) -> None:
+        """Have next hops follow what is known of a peer now."""
         self._table.set_peer(peer.port, peer.public_key, peer.peer_type, peer.live, peer.for_table())
         self._table.set_parent(self._way_to_root())
-
-    def note_live(self, peer: Peer) -> None:
-        """Have next hops follow `peer.live`, which has changed."""
-        self._tell_table_of(peer)
 
     def _way_to_root(self) -> int | None:
         """The parent's port, or what stands in for it while it is not live (protocol section 6)."""

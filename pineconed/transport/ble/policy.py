@@ -215,9 +215,8 @@ class BlePolicy:
         if link is None:
             return []
         link.public_key = key
-        return (
-            self._close([number]) if any(other.announced for other in self._rivals(number).values()) else []
-        )
+        surplus = any(other.announced for other in self._rivals(number).values())
+        return self._close([number]) if surplus else []
 
     def link_announced(self, number: int) -> list[Closing]:
         """A link has shown that it works; the links that are to be closed."""
